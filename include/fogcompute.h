@@ -19,7 +19,8 @@
  * Threads     Functions that read a handle through a pointer to const may be called from several
  *             threads at once with the same handle. All others need a handle, and buffers, that no
  *             other thread uses at that time. Each function says if it differs.
- * Identifiers Are hexadecimal text: 32 digits, nodes 64. Keys and packets are bytes.
+ * Identifiers Are hexadecimal text: 32 digits, nodes and files 64, a mesh's peers 16. Keys and
+ *             packets are bytes.
  * Amounts     Are decimal text of base units; one credit is 10 to the power of 18 of them.
  * Callbacks   Return an int32_t, 0 to go on and anything else to stop, unless they only tell how
  *             something ended. They must return: no longjmp and no C++ exception may leave them
@@ -70,6 +71,16 @@
 #define FOG_ADDRESS_SIZE 64
 
 /**
+ * Size of a mesh's peer as text: 16 hexadecimal digits and a NUL byte.
+ */
+#define FOG_PEER_ID_SIZE 17
+
+/**
+ * Size of what names a mesh's file as text: 64 hexadecimal digits and a NUL byte.
+ */
+#define FOG_FILE_ID_SIZE 65
+
+/**
  * Size of a contact as text: node, key and epoch with colons between them, and a NUL byte.
  */
 #define FOG_CONTACT_SIZE 135
@@ -98,6 +109,12 @@
  * Bytes of a signed checkpoint.
  */
 #define FOG_CHECKPOINT_BYTES 177
+
+/**
+ * What a callback of a radio returns when it refuses: fog_radio_connect_to for a peer that it does not know,
+ * fog_radio_write when there is no room now.
+ */
+#define FOG_RADIO_REFUSED 1
 
 /**
  * Objectives of a placement, all minimised: completion in milliseconds, imbalance, distrust, cost
@@ -1242,6 +1259,36 @@ typedef int32_t fog_constraint;
 #endif // __cplusplus
 
 /**
+ * How far a message has come. The values never change.
+ */
+typedef enum fog_delivery_state {
+  /**
+   * It waits: there is no link or no session.
+   */
+  FOG_DELIVERY_STATE_WAITING = 0,
+  /**
+   * It left over a link.
+   */
+  FOG_DELIVERY_STATE_SENT = 1,
+  /**
+   * Somebody else passes it on, or was given it to carry.
+   */
+  FOG_DELIVERY_STATE_RELAYED = 2,
+  /**
+   * The receiver has it.
+   */
+  FOG_DELIVERY_STATE_DELIVERED = 3,
+  /**
+   * The receiver's user saw it.
+   */
+  FOG_DELIVERY_STATE_READ = 4,
+  /**
+   * It was given up. The receiver may have it nevertheless.
+   */
+  FOG_DELIVERY_STATE_GIVEN_UP = 5,
+} fog_delivery_state;
+
+/**
  * What kind of device this is. It decides what an unknown reading means.
  */
 enum fog_device_class
@@ -1493,6 +1540,118 @@ typedef enum fog_left_out_reason fog_left_out_reason;
 typedef int32_t fog_left_out_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+/**
+ * Why a file was given up. The values never change.
+ */
+typedef enum fog_mesh_file_end {
+  /**
+   * For a reason that this header has no words for.
+   */
+  FOG_MESH_FILE_END_UNKNOWN = 0,
+  /**
+   * Who offered it does not have it any more.
+   */
+  FOG_MESH_FILE_END_MISSING = 1,
+  /**
+   * Nothing of it came for too long.
+   */
+  FOG_MESH_FILE_END_SILENT = 2,
+  /**
+   * It could not be written.
+   */
+  FOG_MESH_FILE_END_DISK = 3,
+} fog_mesh_file_end;
+
+/**
+ * What a fog_mesh_event tells. The values never change.
+ */
+typedef enum fog_mesh_kind {
+  /**
+   * Something that this header has no words for.
+   */
+  FOG_MESH_KIND_UNKNOWN = 0,
+  /**
+   * A peer announced itself, or came back.
+   */
+  FOG_MESH_KIND_PEER_JOINED = 1,
+  /**
+   * A peer has left, or nothing was heard of it for a minute.
+   */
+  FOG_MESH_KIND_PEER_LEFT = 2,
+  /**
+   * A peer's name, capabilities or neighbours changed.
+   */
+  FOG_MESH_KIND_PEER_CHANGED = 3,
+  /**
+   * There is a session: who the peer is has been proved.
+   */
+  FOG_MESH_KIND_SESSION_READY = 4,
+  /**
+   * A public message, whose sender is verified.
+   */
+  FOG_MESH_KIND_PUBLIC = 5,
+  /**
+   * A private message.
+   */
+  FOG_MESH_KIND_PRIVATE = 6,
+  /**
+   * How far a message of this node's has come.
+   */
+  FOG_MESH_KIND_DELIVERY = 7,
+  /**
+   * A file that came in one piece.
+   */
+  FOG_MESH_KIND_FILE = 8,
+  /**
+   * A part of a voice burst, as the mesh encodes it.
+   */
+  FOG_MESH_KIND_VOICE = 9,
+  /**
+   * This peer was taken into a group, or the group changed.
+   */
+  FOG_MESH_KIND_GROUP = 10,
+  /**
+   * A message to a group.
+   */
+  FOG_MESH_KIND_GROUP_MESSAGE = 11,
+  /**
+   * A step towards a call, as the mesh encodes it.
+   */
+  FOG_MESH_KIND_CALL = 12,
+  /**
+   * Something private of a type that means nothing here.
+   */
+  FOG_MESH_KIND_OTHER = 13,
+  /**
+   * A peer offers a file: fog_mesh_node_accept_file() takes it.
+   */
+  FOG_MESH_KIND_FILE_OFFERED = 14,
+  /**
+   * A file goes on.
+   */
+  FOG_MESH_KIND_FILE_PROGRESS = 15,
+  /**
+   * A file is whole, and on disk.
+   */
+  FOG_MESH_KIND_FILE_RECEIVED = 16,
+  /**
+   * A file was given up.
+   */
+  FOG_MESH_KIND_FILE_FAILED = 17,
+  /**
+   * A link is up.
+   */
+  FOG_MESH_KIND_LINK_UP = 18,
+  /**
+   * A link is down.
+   */
+  FOG_MESH_KIND_LINK_DOWN = 19,
+  /**
+   * A callback of a radio failed.
+   */
+  FOG_MESH_KIND_RADIO_FAILED = 20,
+} fog_mesh_kind;
 
 /**
  * How the device reaches other devices.
@@ -1946,6 +2105,39 @@ typedef struct fog_ledger fog_ledger;
 typedef struct fog_left_out fog_left_out;
 
 /**
+ * Something that happened to a mesh node.
+ */
+typedef struct fog_mesh_event fog_mesh_event;
+
+/**
+ * Groups that a mesh node is in.
+ */
+typedef struct fog_mesh_groups fog_mesh_groups;
+
+/**
+ * Messages of a mesh node's history, the newest first.
+ */
+typedef struct fog_mesh_messages fog_mesh_messages;
+
+/**
+ * A peer of a BitChat mesh that runs on a thread of this process: over TCP, over radios, and to other
+ * nodes of the program.
+ *
+ * What it says was sent or received is on disk, if it has a file: started again with the same file it is
+ * the same peer, goes on delivering what waited, and shows nothing twice. Its functions do not wait for
+ * the network, but for fog_mesh_node_receive().
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, callbacks do not
+ * run, and fog_mesh_node_free() stops nothing.
+ */
+typedef struct fog_mesh_node fog_mesh_node;
+
+/**
+ * Peers that a mesh node knows.
+ */
+typedef struct fog_mesh_peers fog_mesh_peers;
+
+/**
  * What came back for a request.
  */
 typedef struct fog_mixnet_answer fog_mixnet_answer;
@@ -2000,6 +2192,12 @@ typedef struct fog_plan fog_plan;
  * A node's private mix key. Erased from memory when freed.
  */
 typedef struct fog_private_key fog_private_key;
+
+/**
+ * Where a radio tells what happens, from any thread. Peers are bytes, as the radio names them, at most
+ * 64; connections are numbers, none of which is used twice.
+ */
+typedef struct fog_radio_inbox fog_radio_inbox;
 
 /**
  * What to answer a message with that came to a client before.
@@ -3141,6 +3339,428 @@ typedef struct fog_checkpoint {
    */
   char accounts_root[FOG_DIGEST_SIZE];
 } fog_checkpoint;
+
+/**
+ * What an event says. What its kind does not have is NULL, false or 0. Texts and bytes belong to the
+ * event.
+ */
+typedef struct fog_mesh_event_parts {
+  /**
+   * A fog_mesh_kind.
+   */
+  int32_t kind;
+  /**
+   * Whom it is about: who wrote, sent, offers, joined. 16 hexadecimal digits.
+   */
+  const char *peer;
+  /**
+   * What a message is known by.
+   */
+  const char *id;
+  /**
+   * A message's text; the name of a file, which came from somebody else: no path to write to; or why
+   * a callback of a radio failed.
+   */
+  const char *text;
+  /**
+   * A file's media type.
+   */
+  const char *mime;
+  /**
+   * The neighbour a message came from, if it is known: 16 hexadecimal digits.
+   */
+  const char *via;
+  /**
+   * The group: 32 hexadecimal digits.
+   */
+  const char *group;
+  /**
+   * What names a file that goes in chunks: 64 hexadecimal digits.
+   */
+  const char *file;
+  /**
+   * Where a file is that is whole.
+   */
+  const char *path;
+  /**
+   * A fog_delivery_state, of FOG_MESH_KIND_DELIVERY.
+   */
+  int32_t state;
+  /**
+   * A fog_mesh_file_end, of FOG_MESH_KIND_FILE_FAILED.
+   */
+  int32_t why;
+  /**
+   * Whether it is for this peer alone.
+   */
+  bool is_private;
+  /**
+   * Whether a file goes from here.
+   */
+  bool is_sent;
+  /**
+   * Hops that a public message seems to have taken: nothing proves the number.
+   */
+  uint8_t hops;
+  /**
+   * When a message was written, says its writer, in milliseconds since 1970.
+   */
+  uint64_t unix_ms;
+  /**
+   * Bytes of a file that have come, or were asked for and sent.
+   */
+  uint64_t done;
+  /**
+   * Bytes of a file.
+   */
+  uint64_t length;
+  /**
+   * The number of a link, of a radio (0 is the first one), or of the type of something unknown.
+   */
+  uint64_t number;
+  /**
+   * The content of a file that came in one piece, the key that a session proved, or the body of what
+   * is encoded.
+   */
+  const uint8_t *content;
+  /**
+   * How many bytes of it.
+   */
+  size_t content_len;
+} fog_mesh_event_parts;
+
+/**
+ * A peer of a mesh as text.
+ */
+typedef struct fog_peer_id {
+  /**
+   * 16 hexadecimal digits and a NUL byte.
+   */
+  char text[FOG_PEER_ID_SIZE];
+} fog_peer_id;
+
+/**
+ * What is known of a peer of a mesh. Its texts belong to the list.
+ */
+typedef struct fog_mesh_peer {
+  /**
+   * Who.
+   */
+  struct fog_peer_id id;
+  /**
+   * What it wants to be called.
+   */
+  const char *nickname;
+  /**
+   * Its key for sessions.
+   */
+  uint8_t noise_key[FOG_KEY_BYTES];
+  /**
+   * Whether it was heard of in the last minute.
+   */
+  bool is_reachable;
+  /**
+   * Whether it has a link here.
+   */
+  bool is_linked;
+  /**
+   * Whether there is a session with it.
+   */
+  bool has_session;
+  /**
+   * Whom it has links to, says it.
+   */
+  const struct fog_peer_id *neighbours;
+  /**
+   * How many.
+   */
+  size_t neighbours_len;
+} fog_mesh_peer;
+
+/**
+ * A group of a mesh that this peer is in. Its texts belong to the list.
+ */
+typedef struct fog_mesh_group {
+  /**
+   * The group.
+   */
+  struct fog_id id;
+  /**
+   * What it is called.
+   */
+  const char *name;
+  /**
+   * Who is in it, the one who made it first.
+   */
+  const struct fog_peer_id *members;
+  /**
+   * How many.
+   */
+  size_t members_len;
+} fog_mesh_group;
+
+/**
+ * A message of a node's history. Its texts belong to the list.
+ */
+typedef struct fog_mesh_message {
+  /**
+   * Its number: what came or was sent later has a higher one.
+   */
+  uint64_t number;
+  /**
+   * What sender and receiver know it by.
+   */
+  const char *id;
+  /**
+   * Who wrote it; of a private one from here, whom it is for.
+   */
+  struct fog_peer_id peer;
+  /**
+   * Whether it was written here.
+   */
+  bool is_own;
+  /**
+   * Whether it is for one peer.
+   */
+  bool is_private;
+  /**
+   * The group it is for, as 32 hexadecimal digits; empty if it is for none.
+   */
+  char group[FOG_ID_SIZE];
+  /**
+   * Its text.
+   */
+  const char *text;
+  /**
+   * When it was written, says its writer, in milliseconds since 1970.
+   */
+  uint64_t unix_ms;
+  /**
+   * A fog_delivery_state: how far one from here has come.
+   */
+  int32_t state;
+  /**
+   * The neighbour it came from; empty if it is not known.
+   */
+  char via[FOG_PEER_ID_SIZE];
+} fog_mesh_message;
+
+/**
+ * A network address as text.
+ */
+typedef struct fog_address {
+  /**
+   * An IP address, a colon, a port and a NUL byte.
+   */
+  char text[FOG_ADDRESS_SIZE];
+} fog_address;
+
+/**
+ * Gives a radio its inbox. Runs once, before all others, on the thread that adds the radio.
+ *
+ * @param user_data of the radio
+ * @param inbox     where to tell what happens; free it with fog_radio_inbox_free()
+ * @return 0, or anything else to fail with FOG_STATUS_HOST_CALLBACK: then the radio is not added
+ */
+typedef int32_t (*fog_radio_attach)(void *user_data, struct fog_radio_inbox *inbox);
+
+/**
+ * Tells a radio to be found by the service from now on and, where the system lets it, by this service
+ * data. Connections of others are taken.
+ *
+ * @param user_data of the radio
+ * @param data      the service data, valid until the callback returns
+ * @param data_len  its length, which may be 0
+ * @return 0; FOG_RADIO_REFUSED if it never does that; anything else when it failed
+ */
+typedef int32_t (*fog_radio_advertise)(void *user_data, const uint8_t *data, size_t data_len);
+
+/**
+ * Tells a radio to do something that needs nothing more said.
+ *
+ * @param user_data of the radio
+ * @return 0; FOG_RADIO_REFUSED if it never does that; anything else when it failed
+ */
+typedef int32_t (*fog_radio_do)(void *user_data);
+
+/**
+ * Tells a radio to connect to a peer that was heard, as its central, unless it does already.
+ *
+ * @param user_data of the radio
+ * @param peer      the peer, as the radio named it, valid until the callback returns
+ * @param peer_len  its length
+ * @return 0; FOG_RADIO_REFUSED if the peer is not known; anything else when it failed
+ */
+typedef int32_t (*fog_radio_connect_to)(void *user_data, const uint8_t *peer, size_t peer_len);
+
+/**
+ * Tells a radio to end a connection, of whichever role. One that is not there is not an error.
+ *
+ * @param user_data of the radio
+ * @param link      the connection
+ * @return 0, or anything else when it failed
+ */
+typedef int32_t (*fog_radio_disconnect)(void *user_data, uint64_t link);
+
+/**
+ * Tells a radio to write a value, as the central.
+ *
+ * @param user_data     of the radio
+ * @param link          the connection
+ * @param value         the value, valid until the callback returns
+ * @param value_len     its length, 1 to 512
+ * @param with_response whether the peer is to answer
+ * @return 0; FOG_RADIO_REFUSED if there is no room now, then fog_radio_inbox_writable() says when there
+ *         is; anything else when it failed, which ends the connection
+ */
+typedef int32_t (*fog_radio_write)(void *user_data,
+                                   uint64_t link,
+                                   const uint8_t *value,
+                                   size_t value_len,
+                                   bool with_response);
+
+/**
+ * Tells a radio to notify a value, as the peripheral.
+ *
+ * @param user_data of the radio
+ * @param link      the connection
+ * @param value     the value, valid until the callback returns
+ * @param value_len its length, 1 to 512
+ * @return as of fog_radio_write
+ */
+typedef int32_t (*fog_radio_notify)(void *user_data,
+                                    uint64_t link,
+                                    const uint8_t *value,
+                                    size_t value_len);
+
+/**
+ * Tells a radio that its node has ended, or does not take it: end all connections and be quiet. Runs
+ * once, last, if attach ran; nothing of user_data is used after it.
+ *
+ * @param user_data of the radio
+ */
+typedef void (*fog_radio_detach)(void *user_data);
+
+/**
+ * A Bluetooth radio with the service of BitChat, written by the host.
+ *
+ * The service is F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C, its one characteristic
+ * A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D: written with and without response, and notified. Values have at
+ * most 512 bytes, and 3 less than the MTU. Over one connection they arrive whole, once and in order.
+ *
+ * All callbacks but attach run on the node's thread, one at a time; they return at once, and what comes
+ * of them is told to the inbox. One that fails is an event FOG_MESH_KIND_RADIO_FAILED: what it was
+ * asked is not done, on a connection that one ends, and nothing else. They may call every function of the
+ * library but fog_mesh_node_free() of their node. None may be NULL.
+ */
+typedef struct fog_radio {
+  /**
+   * Whether it scans and connects.
+   */
+  bool is_central;
+  /**
+   * Whether it advertises and is connected to.
+   */
+  bool is_peripheral;
+  /**
+   * Most connections at once, in both roles together.
+   */
+  size_t links_max;
+  /**
+   * Passed to all callbacks as it is; must be usable from another thread until detach. May be NULL.
+   */
+  void *user_data;
+  /**
+   * Gives it its inbox.
+   */
+  fog_radio_attach attach;
+  /**
+   * Be found.
+   */
+  fog_radio_advertise advertise;
+  /**
+   * Be found no more; connections stay.
+   */
+  fog_radio_do stop_advertising;
+  /**
+   * Look for others with the service.
+   */
+  fog_radio_do scan;
+  /**
+   * Look no more.
+   */
+  fog_radio_do stop_scanning;
+  /**
+   * Connect.
+   */
+  fog_radio_connect_to connect;
+  /**
+   * End a connection.
+   */
+  fog_radio_disconnect disconnect;
+  /**
+   * Write.
+   */
+  fog_radio_write write;
+  /**
+   * Notify.
+   */
+  fog_radio_notify notify;
+  /**
+   * Be quiet, for ever.
+   */
+  fog_radio_detach detach;
+} fog_radio;
+
+/**
+ * What names a file of a mesh that goes in chunks, as text.
+ */
+typedef struct fog_file_id {
+  /**
+   * 64 hexadecimal digits and a NUL byte.
+   */
+  char text[FOG_FILE_ID_SIZE];
+} fog_file_id;
+
+/**
+ * What a mesh node counted since its start. What its rules did and refused is told by
+ * fog_mesh_node_counter().
+ */
+typedef struct fog_mesh_stats {
+  /**
+   * Links that are up.
+   */
+  uint64_t links;
+  /**
+   * Bytes of frames that came in.
+   */
+  uint64_t bytes_in;
+  /**
+   * Bytes of frames that left.
+   */
+  uint64_t bytes_out;
+  /**
+   * Events that nobody received in time.
+   */
+  uint64_t events_dropped;
+  /**
+   * Envelopes that are carried for others.
+   */
+  uint64_t carried;
+  /**
+   * Private messages that wait to be delivered.
+   */
+  uint64_t waiting;
+} fog_mesh_stats;
+
+/**
+ * Tells that there is an event to receive, or that none will come. Runs once for each call that was
+ * given it, on a thread of the library, so it should be quick. It may call any function of the library
+ * but fog_mesh_node_free() of its node.
+ *
+ * @param user_data what was given with it
+ */
+typedef void (*fog_mesh_readable)(void *user_data);
 
 /**
  * How a client is made. Fill it with fog_mixnet_client_config_default() and change what should
@@ -6423,6 +7043,655 @@ fog_status fog_ledger_export(const struct fog_ledger *ledger,
  *         FOG_STATUS_INVALID_TRANSCRIPT, FOG_STATUS_STORAGE_CORRUPT, FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_import(const struct fog_ledger *ledger, const char *path, int32_t format);
+
+/**
+ * Puts what an event says into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param event the event
+ * @param out   receives the parts, whose texts and bytes are valid until the event is freed
+ */
+fog_status fog_mesh_event_read(const struct fog_mesh_event *event,
+                               struct fog_mesh_event_parts *out);
+
+/**
+ * Frees an event, and with it its texts and bytes.
+ *
+ * Thread safety: no other call may use it.
+ * @param event the event, or NULL
+ */
+void fog_mesh_event_free(struct fog_mesh_event *event);
+
+/**
+ * How many peers a list has.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param peers the list
+ * @return 0 if `peers` is NULL
+ */
+size_t fog_mesh_peers_count(const struct fog_mesh_peers *peers);
+
+/**
+ * One peer of a list.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param peers the list
+ * @param index which, below fog_mesh_peers_count()
+ * @param out   receives the peer, whose texts are valid until the list is freed
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such peer
+ */
+fog_status fog_mesh_peers_read(const struct fog_mesh_peers *peers,
+                               size_t index,
+                               struct fog_mesh_peer *out);
+
+/**
+ * Frees a list of peers, and with it their texts.
+ *
+ * Thread safety: no other call may use it.
+ * @param peers the list, or NULL
+ */
+void fog_mesh_peers_free(struct fog_mesh_peers *peers);
+
+/**
+ * How many groups a list has.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param groups the list
+ * @return 0 if `groups` is NULL
+ */
+size_t fog_mesh_groups_count(const struct fog_mesh_groups *groups);
+
+/**
+ * One group of a list.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param groups the list
+ * @param index  which, below fog_mesh_groups_count()
+ * @param out    receives the group, whose texts are valid until the list is freed
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such group
+ */
+fog_status fog_mesh_groups_read(const struct fog_mesh_groups *groups,
+                                size_t index,
+                                struct fog_mesh_group *out);
+
+/**
+ * Frees a list of groups, and with it their texts.
+ *
+ * Thread safety: no other call may use it.
+ * @param groups the list, or NULL
+ */
+void fog_mesh_groups_free(struct fog_mesh_groups *groups);
+
+/**
+ * How many messages a list has.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param messages the list
+ * @return 0 if `messages` is NULL
+ */
+size_t fog_mesh_messages_count(const struct fog_mesh_messages *messages);
+
+/**
+ * One message of a list.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param messages the list
+ * @param index    which, below fog_mesh_messages_count()
+ * @param out      receives the message, whose texts are valid until the list is freed
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such message
+ */
+fog_status fog_mesh_messages_read(const struct fog_mesh_messages *messages,
+                                  size_t index,
+                                  struct fog_mesh_message *out);
+
+/**
+ * Frees a list of messages, and with it their texts.
+ *
+ * Thread safety: no other call may use it.
+ * @param messages the list, or NULL
+ */
+void fog_mesh_messages_free(struct fog_mesh_messages *messages);
+
+/**
+ * Starts a node.
+ *
+ * Thread safety: any thread.
+ * @param nickname   what the peer is called, 1 to 255 bytes; one that has a file is called what it was
+ *                   before if this is empty
+ * @param file       where it keeps its secrets, what waits to be delivered, and its messages; NULL makes
+ *                   it a new peer that forgets everything
+ * @param events_max events that wait to be received, or 0 for the usual 4,096; when there are more, the
+ *                   oldest are dropped
+ * @param out        receives the node; free it with fog_mesh_node_free()
+ * @return FOG_STATUS_INVALID_MESH_CONTENT for a nickname that is empty or too long; FOG_STATUS_NODE if
+ *         the system gives no thread; the codes of storage
+ */
+fog_status fog_mesh_node_start(const char *nickname,
+                               const char *file,
+                               size_t events_max,
+                               struct fog_mesh_node **out);
+
+/**
+ * Puts who a node is into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param out  receives the identifier
+ */
+fog_status fog_mesh_node_id(const struct fog_mesh_node *node, struct fog_peer_id *out);
+
+/**
+ * What a node is called.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param out  receives the name; free it with fog_string_free()
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_nickname(const struct fog_mesh_node *node, char **out);
+
+/**
+ * Gives a node another name.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node     the node
+ * @param nickname the name, 1 to 255 bytes
+ * @return FOG_STATUS_INVALID_MESH_CONTENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_set_nickname(const struct fog_mesh_node *node, const char *nickname);
+
+/**
+ * Accepts TCP links at an address.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node    the node
+ * @param address the address, such as 127.0.0.1:0; port 0 is any that is free
+ * @param out     receives the address with the port that was chosen, or NULL
+ * @return FOG_STATUS_LISTEN if the address is in use or not one of this machine;
+ *         FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_listen(const struct fog_mesh_node *node,
+                                const char *address,
+                                struct fog_address *out);
+
+/**
+ * Keeps a TCP link with whoever answers at an address: it is dialled again when it ends.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node    the node
+ * @param address the address
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_connect(const struct fog_mesh_node *node, const char *address);
+
+/**
+ * Keeps no link with an address any more, and ends the one it has.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node    the node
+ * @param address the address
+ * @param was     receives whether it kept one, or NULL
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_disconnect(const struct fog_mesh_node *node,
+                                    const char *address,
+                                    bool *was);
+
+/**
+ * Makes a link between two nodes of this program, without any socket.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node  one node
+ * @param other the other
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_link_with(const struct fog_mesh_node *node,
+                                   const struct fog_mesh_node *other);
+
+/**
+ * Talks over a radio too. Its attach runs in this call.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node  the node
+ * @param radio the radio; the struct is copied
+ * @return FOG_STATUS_HOST_CALLBACK if attach fails; FOG_STATUS_MESH_BUSY for a ninth radio;
+ *         FOG_STATUS_INVALID_ARGUMENT for a callback that is NULL, FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_add_radio(const struct fog_mesh_node *node, const struct fog_radio *radio);
+
+/**
+ * Writes to everybody near.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node    the node
+ * @param message the text
+ * @param id      receives what the message is known by, or NULL; free it with fog_string_free()
+ * @return FOG_STATUS_INVALID_MESH_CONTENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_send_public(const struct fog_mesh_node *node,
+                                     const char *message,
+                                     char **id);
+
+/**
+ * Writes to one peer. The message is kept, and on disk if there is a file, and sent until the peer has it
+ * or a day has passed.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node    the node
+ * @param peer    the peer, the text of a fog_peer_id
+ * @param message the text
+ * @param id      receives what the message is known by, or NULL; free it with fog_string_free()
+ * @return FOG_STATUS_UNKNOWN_PEER, FOG_STATUS_INVALID_MESH_CONTENT, FOG_STATUS_MESH_BUSY,
+ *         FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_send_private(const struct fog_mesh_node *node,
+                                      const char *peer,
+                                      const char *message,
+                                      char **id);
+
+/**
+ * Tells a peer that the user saw its message.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param peer the peer, the text of a fog_peer_id
+ * @param id   what the message is known by
+ * @return FOG_STATUS_UNKNOWN_PEER, FOG_STATUS_MESH_BUSY, FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_mark_read(const struct fog_mesh_node *node,
+                                   const char *peer,
+                                   const char *id);
+
+/**
+ * Makes a group of this peer and others who are known, and invites them.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node        the node
+ * @param name        what the group is called
+ * @param members     the others
+ * @param members_len how many
+ * @param out         receives the group's identifier
+ * @return FOG_STATUS_UNKNOWN_PEER, FOG_STATUS_INVALID_MESH_CONTENT, FOG_STATUS_MESH_BUSY,
+ *         FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_create_group(const struct fog_mesh_node *node,
+                                      const char *name,
+                                      const struct fog_peer_id *members,
+                                      size_t members_len,
+                                      struct fog_id *out);
+
+/**
+ * Changes who is in a group of this peer's, and gives it another key, which those who are not in it any
+ * more do not get.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node        the node
+ * @param group       the group, the text of a fog_id
+ * @param members     the others who are in it from now on
+ * @param members_len how many
+ * @return FOG_STATUS_UNKNOWN_GROUP, FOG_STATUS_NOT_GROUP_CREATOR, and as of fog_mesh_node_create_group()
+ */
+fog_status fog_mesh_node_change_group(const struct fog_mesh_node *node,
+                                      const char *group,
+                                      const struct fog_peer_id *members,
+                                      size_t members_len);
+
+/**
+ * Leaves a group; nobody is told.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node  the node
+ * @param group the group, the text of a fog_id
+ * @param was   receives whether this peer was in it, or NULL
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_leave_group(const struct fog_mesh_node *node,
+                                     const char *group,
+                                     bool *was);
+
+/**
+ * Writes to a group.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node    the node
+ * @param group   the group, the text of a fog_id
+ * @param message the text
+ * @param id      receives what the message is known by, or NULL; free it with fog_string_free()
+ * @return FOG_STATUS_UNKNOWN_GROUP, FOG_STATUS_INVALID_MESH_CONTENT, FOG_STATUS_INVALID_ARGUMENT,
+ *         FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_send_group(const struct fog_mesh_node *node,
+                                    const char *group,
+                                    const char *message,
+                                    char **id);
+
+/**
+ * Lists the groups a node is in.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param out  receives the list; free it with fog_mesh_groups_free()
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_groups(const struct fog_mesh_node *node, struct fog_mesh_groups **out);
+
+/**
+ * Sends a file of at most a MiB in one piece. It is sent once; what is lost is not sent again.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node        the node
+ * @param peer        the peer, the text of a fog_peer_id; NULL for everybody near
+ * @param content     what is in it
+ * @param content_len its length
+ * @param name        what it is called, or NULL
+ * @param mime        its media type, or NULL
+ * @return FOG_STATUS_UNKNOWN_PEER, FOG_STATUS_INVALID_MESH_CONTENT, FOG_STATUS_MESH_BUSY,
+ *         FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_send_file(const struct fog_mesh_node *node,
+                                   const char *peer,
+                                   const uint8_t *content,
+                                   size_t content_len,
+                                   const char *name,
+                                   const char *mime);
+
+/**
+ * Offers a file on disk of at most a GiB to a peer, which takes it in chunks, when it wants. It is read
+ * when it is asked for: leave it as it is until then. Only peers of this library understand.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param peer the peer, the text of a fog_peer_id
+ * @param path the file
+ * @param mime its media type
+ * @param out  receives what the file is known by
+ * @return FOG_STATUS_NOT_UNDERSTOOD, FOG_STATUS_UNKNOWN_PEER, FOG_STATUS_INVALID_MESH_CONTENT,
+ *         FOG_STATUS_MESH_BUSY, FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_offer_file(const struct fog_mesh_node *node,
+                                    const char *peer,
+                                    const char *path,
+                                    const char *mime,
+                                    struct fog_file_id *out);
+
+/**
+ * Takes a file that was offered, and writes it to a path: to that with .part behind it until it is whole.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param file the file, the text of a fog_file_id
+ * @param path where to
+ * @return FOG_STATUS_UNKNOWN_FILE, FOG_STATUS_MESH_BUSY, FOG_STATUS_INVALID_ARGUMENT,
+ *         FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_accept_file(const struct fog_mesh_node *node,
+                                     const char *file,
+                                     const char *path);
+
+/**
+ * Offers a file no longer, or does not take the rest of it.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param file the file, the text of a fog_file_id
+ * @param was  receives whether there was such a file, or NULL
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_cancel_file(const struct fog_mesh_node *node, const char *file, bool *was);
+
+/**
+ * Lists the peers that a node knows.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param out  receives the list; free it with fog_mesh_peers_free()
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_peers(const struct fog_mesh_node *node, struct fog_mesh_peers **out);
+
+/**
+ * Lists the newest messages, the newest first. There are none without a file.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node   the node
+ * @param before only those with numbers below this; UINT64_MAX for all
+ * @param limit  how many at most
+ * @param out    receives the list; free it with fog_mesh_messages_free()
+ * @return FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_history(const struct fog_mesh_node *node,
+                                 uint64_t before,
+                                 size_t limit,
+                                 struct fog_mesh_messages **out);
+
+/**
+ * Puts what a node counted since its start into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param out  receives the counts
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_stats(const struct fog_mesh_node *node, struct fog_mesh_stats *out);
+
+/**
+ * How often the rules of a node did, or refused, something since its start.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param name what, such as "received"
+ * @param out  receives how often
+ * @return FOG_STATUS_INVALID_ARGUMENT if nothing is counted by that name, FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_counter(const struct fog_mesh_node *node, const char *name, uint64_t *out);
+
+/**
+ * The next event. Waits for it if there is none.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free(). Another thread
+ * ends the waiting with fog_mesh_node_close().
+ * @param node       the node
+ * @param timeout_ns how long to wait, in nanoseconds; 0 to take only what is there
+ * @param out        receives the event, or NULL if none came in time; free it with fog_mesh_event_free()
+ * @return FOG_STATUS_CLOSED when there is none and none will come
+ */
+fog_status fog_mesh_node_receive(const struct fog_mesh_node *node,
+                                 uint64_t timeout_ns,
+                                 struct fog_mesh_event **out);
+
+/**
+ * Has a callback run, once, as soon as there is an event to receive, or none will come: to wake a loop
+ * that then takes events by fog_mesh_node_receive() with a timeout of 0, until there is none, and calls
+ * this again. If this call fails, it does not run.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node      the node
+ * @param readable  runs, maybe before this call returns
+ * @param user_data passed to `readable` as it is; must be usable from another thread until then
+ * @return FOG_STATUS_CLOSED in a forked child; FOG_STATUS_NODE if the system gives no thread
+ */
+fog_status fog_mesh_node_when_readable(const struct fog_mesh_node *node,
+                                       fog_mesh_readable readable,
+                                       void *user_data);
+
+/**
+ * Says goodbye, lets what waits leave for at most two seconds, and ends a node. Events that came before
+ * can still be received. Closing again does nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ */
+fog_status fog_mesh_node_close(const struct fog_mesh_node *node);
+
+/**
+ * Closes a node and frees it. All callbacks have run when it returns.
+ *
+ * Thread safety: no other call may use it.
+ * @param node the node, or NULL
+ */
+void fog_mesh_node_free(struct fog_mesh_node *node);
+
+/**
+ * Says why the callback that runs now fails: the text of its event. Call it in a callback that then
+ * returns what is neither 0 nor FOG_RADIO_REFUSED.
+ *
+ * Thread safety: the thread of the callback.
+ * @param inbox  the inbox
+ * @param reason the text
+ */
+fog_status fog_radio_inbox_failing(const struct fog_radio_inbox *inbox, const char *reason);
+
+/**
+ * Bluetooth was turned on or off. A radio begins on. When it goes off its connections have ended, and it
+ * is told to advertise and to scan again when it is on.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox the inbox
+ * @param is_on whether commands make sense
+ */
+fog_status fog_radio_inbox_adapter(const struct fog_radio_inbox *inbox,
+                                   bool is_on);
+
+/**
+ * An advert with the service was heard.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox    the inbox
+ * @param peer     the bytes that name the peer, at most 64
+ * @param peer_len how many
+ * @param rssi_dbm how loud, in dBm
+ * @param data     the service data
+ * @param data_len its length, which may be 0
+ * @param taken    receives false when as much waits as may, or NULL: an advert comes again
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_radio_inbox_discovered(const struct fog_radio_inbox *inbox,
+                                      const uint8_t *peer,
+                                      size_t peer_len,
+                                      int16_t rssi_dbm,
+                                      const uint8_t *data,
+                                      size_t data_len,
+                                      bool *taken);
+
+/**
+ * There is a connection, which this side began (it is the central) or the other.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox      the inbox
+ * @param link       its number
+ * @param peer       the bytes that name the peer, at most 64
+ * @param peer_len   how many
+ * @param is_central whether this side began
+ * @param mtu        what was agreed on so far, in bytes
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_radio_inbox_connected(const struct fog_radio_inbox *inbox,
+                                     uint64_t link,
+                                     const uint8_t *peer,
+                                     size_t peer_len,
+                                     bool is_central,
+                                     uint16_t mtu);
+
+/**
+ * A connection that was asked for could not be made.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox    the inbox
+ * @param peer     the bytes that name the peer, at most 64
+ * @param peer_len how many
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_radio_inbox_connect_failed(const struct fog_radio_inbox *inbox,
+                                          const uint8_t *peer,
+                                          size_t peer_len);
+
+/**
+ * Another MTU was agreed on.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox the inbox
+ * @param link  the connection
+ * @param mtu   the MTU, in bytes
+ */
+fog_status fog_radio_inbox_mtu_changed(const struct fog_radio_inbox *inbox,
+                                       uint64_t link,
+                                       uint16_t mtu);
+
+/**
+ * Notifications go now: to the peer where this side is the peripheral, from it where it is the central.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox the inbox
+ * @param link  the connection
+ */
+fog_status fog_radio_inbox_subscribed(const struct fog_radio_inbox *inbox,
+                                      uint64_t link);
+
+/**
+ * Notifications go no more.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox the inbox
+ * @param link  the connection
+ */
+fog_status fog_radio_inbox_unsubscribed(const struct fog_radio_inbox *inbox, uint64_t link);
+
+/**
+ * A value came: a write to this side, or a notification.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox     the inbox
+ * @param link      the connection
+ * @param value     the value
+ * @param value_len its length
+ * @param taken     receives false when as much waits as may, or NULL: end the connection then, or do not
+ *                  answer the write
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_radio_inbox_received(const struct fog_radio_inbox *inbox,
+                                    uint64_t link,
+                                    const uint8_t *value,
+                                    size_t value_len,
+                                    bool *taken);
+
+/**
+ * After a write or notification was refused: there is room again.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox the inbox
+ * @param link  the connection
+ */
+fog_status fog_radio_inbox_writable(const struct fog_radio_inbox *inbox, uint64_t link);
+
+/**
+ * A connection has ended.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox        the inbox
+ * @param link         the connection
+ * @param by_this_side whether this side ended it
+ */
+fog_status fog_radio_inbox_disconnected(const struct fog_radio_inbox *inbox,
+                                        uint64_t link,
+                                        bool by_this_side);
+
+/**
+ * Scanning, or advertising, ended, and not because it was told to. It is told to again after a while.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param inbox       the inbox
+ * @param is_scanning whether it was scanning
+ */
+fog_status fog_radio_inbox_stopped(const struct fog_radio_inbox *inbox,
+                                   bool is_scanning);
+
+/**
+ * Frees an inbox.
+ *
+ * Thread safety: no other call may use it.
+ * @param inbox the inbox, or NULL
+ */
+void fog_radio_inbox_free(struct fog_radio_inbox *inbox);
 
 /**
  * Puts the usual configuration into a struct: any free port, a new identity, and a loop and a drop

@@ -4736,6 +4736,740 @@ private:
     handle handle_;
 };
 
+// ---- mesh -------------------------------------------------------------------------------------
+
+/// What a `mesh_event` tells.
+enum class mesh_kind : std::int32_t {
+    /// Something that this header has no words for.
+    unknown = FOG_MESH_KIND_UNKNOWN,
+    peer_joined = FOG_MESH_KIND_PEER_JOINED,
+    peer_left = FOG_MESH_KIND_PEER_LEFT,
+    peer_changed = FOG_MESH_KIND_PEER_CHANGED,
+    session_ready = FOG_MESH_KIND_SESSION_READY,
+    public_message = FOG_MESH_KIND_PUBLIC,
+    private_message = FOG_MESH_KIND_PRIVATE,
+    delivery = FOG_MESH_KIND_DELIVERY,
+    file = FOG_MESH_KIND_FILE,
+    voice = FOG_MESH_KIND_VOICE,
+    group = FOG_MESH_KIND_GROUP,
+    group_message = FOG_MESH_KIND_GROUP_MESSAGE,
+    call = FOG_MESH_KIND_CALL,
+    other = FOG_MESH_KIND_OTHER,
+    file_offered = FOG_MESH_KIND_FILE_OFFERED,
+    file_progress = FOG_MESH_KIND_FILE_PROGRESS,
+    file_received = FOG_MESH_KIND_FILE_RECEIVED,
+    file_failed = FOG_MESH_KIND_FILE_FAILED,
+    link_up = FOG_MESH_KIND_LINK_UP,
+    link_down = FOG_MESH_KIND_LINK_DOWN,
+    /// A radio of the program threw.
+    radio_failed = FOG_MESH_KIND_RADIO_FAILED,
+};
+
+/// How far a message has come.
+enum class delivery_state : std::int32_t {
+    waiting = FOG_DELIVERY_STATE_WAITING,
+    sent = FOG_DELIVERY_STATE_SENT,
+    relayed = FOG_DELIVERY_STATE_RELAYED,
+    delivered = FOG_DELIVERY_STATE_DELIVERED,
+    read = FOG_DELIVERY_STATE_READ,
+    given_up = FOG_DELIVERY_STATE_GIVEN_UP,
+};
+
+/// Why a file was given up.
+enum class mesh_file_end : std::int32_t {
+    unknown = FOG_MESH_FILE_END_UNKNOWN,
+    missing = FOG_MESH_FILE_END_MISSING,
+    silent = FOG_MESH_FILE_END_SILENT,
+    disk = FOG_MESH_FILE_END_DISK,
+};
+
+/// Something that happened to a mesh node. What its kind does not have is empty, false or 0.
+struct mesh_event {
+    mesh_kind kind = mesh_kind::unknown;
+    /// Whom it is about: who wrote, sent, offers, joined. 16 hexadecimal digits.
+    std::string peer;
+    /// What a message is known by.
+    std::string id;
+    /// A message's text; the name of a file, which came from somebody else: no path to write to; or
+    /// what a radio threw.
+    std::string text;
+    /// A file's media type.
+    std::string mime;
+    /// The neighbour a message came from, if it is known.
+    std::string via;
+    /// The group: 32 hexadecimal digits.
+    std::string group;
+    /// What names a file that goes in chunks: 64 hexadecimal digits.
+    std::string file;
+    /// Where a file is that is whole.
+    std::string path;
+    /// Of `delivery`.
+    delivery_state state = delivery_state::waiting;
+    /// Of `file_failed`.
+    mesh_file_end why = mesh_file_end::unknown;
+    /// Whether it is for this peer alone.
+    bool is_private = false;
+    /// Whether a file goes from here.
+    bool is_sent = false;
+    /// Hops that a public message seems to have taken: nothing proves the number.
+    std::uint8_t hops = 0;
+    /// When a message was written, says its writer, in milliseconds since 1970.
+    std::uint64_t unix_ms = 0;
+    /// Bytes of a file that have come, or were asked for and sent.
+    std::uint64_t done = 0;
+    /// Bytes of a file.
+    std::uint64_t length = 0;
+    /// The number of a link, of a radio (0 is the first one), or of the type of something unknown.
+    std::uint64_t number = 0;
+    /// The content of a file that came in one piece, the key that a session proved, or the body of
+    /// what is encoded.
+    bytes content;
+};
+
+/// What is known of a peer of a mesh.
+struct mesh_peer {
+    /// Who: 16 hexadecimal digits.
+    std::string id;
+    /// What it wants to be called.
+    std::string nickname;
+    /// Its key for sessions.
+    std::array<std::uint8_t, FOG_KEY_BYTES> noise_key{};
+    /// Whether it was heard of in the last minute.
+    bool is_reachable = false;
+    /// Whether it has a link here.
+    bool is_linked = false;
+    /// Whether there is a session with it.
+    bool has_session = false;
+    /// Whom it has links to, says it.
+    std::vector<std::string> neighbours;
+};
+
+/// A group of a mesh that this peer is in.
+struct mesh_group {
+    /// The group: 32 hexadecimal digits.
+    std::string id;
+    /// What it is called.
+    std::string name;
+    /// Who is in it, the one who made it first.
+    std::vector<std::string> members;
+};
+
+/// A message of a node's history.
+struct mesh_message {
+    /// Its number: what came or was sent later has a higher one.
+    std::uint64_t number = 0;
+    /// What sender and receiver know it by.
+    std::string id;
+    /// Who wrote it; of a private one from here, whom it is for.
+    std::string peer;
+    /// Whether it was written here.
+    bool is_own = false;
+    /// Whether it is for one peer.
+    bool is_private = false;
+    /// The group it is for; empty if it is for none.
+    std::string group;
+    /// Its text.
+    std::string text;
+    /// When it was written, says its writer, in milliseconds since 1970.
+    std::uint64_t unix_ms = 0;
+    /// How far one from here has come.
+    delivery_state state = delivery_state::waiting;
+    /// The neighbour it came from; empty if it is not known.
+    std::string via;
+};
+
+using mesh_stats = fog_mesh_stats;
+
+/// Where a radio tells what happens, from any thread. Peers are bytes, as the radio names them, at
+/// most 64; connections are numbers, none of which is used twice.
+class radio_inbox {
+public:
+    /// Bluetooth was turned on or off. A radio begins on. When it goes off its connections have
+    /// ended, and it is told to advertise and to scan again when it is on.
+    void adapter(bool is_on) const { detail::check(fog_radio_inbox_adapter(get(), is_on)); }
+
+    /// An advert with the service was heard, so loud in dBm. False when as much waits as may: it
+    /// was not taken, and comes again.
+    bool discovered(bytes_view peer, std::int16_t rssi_dbm, bytes_view service_data = {}) const {
+        return detail::fill<bool>([&](bool *taken) {
+            return fog_radio_inbox_discovered(get(), peer.data(), peer.size(), rssi_dbm,
+                                              service_data.data(), service_data.size(), taken);
+        });
+    }
+
+    /// There is a connection, which this side began (it is the central) or the other.
+    void connected(std::uint64_t link, bytes_view peer, bool is_central, std::uint16_t mtu) const {
+        detail::check(fog_radio_inbox_connected(get(), link, peer.data(), peer.size(), is_central,
+                                                mtu));
+    }
+
+    /// A connection that was asked for could not be made.
+    void connect_failed(bytes_view peer) const {
+        detail::check(fog_radio_inbox_connect_failed(get(), peer.data(), peer.size()));
+    }
+
+    /// Another MTU was agreed on.
+    void mtu_changed(std::uint64_t link, std::uint16_t mtu) const {
+        detail::check(fog_radio_inbox_mtu_changed(get(), link, mtu));
+    }
+
+    /// Notifications go now: to the peer where this side is the peripheral, from it where it is the
+    /// central.
+    void subscribed(std::uint64_t link) const {
+        detail::check(fog_radio_inbox_subscribed(get(), link));
+    }
+
+    /// They go no more.
+    void unsubscribed(std::uint64_t link) const {
+        detail::check(fog_radio_inbox_unsubscribed(get(), link));
+    }
+
+    /// A value came: a write to this side, or a notification. False when as much waits as may: end
+    /// the connection then, or do not answer the write.
+    bool received(std::uint64_t link, bytes_view value) const {
+        return detail::fill<bool>([&](bool *taken) {
+            return fog_radio_inbox_received(get(), link, value.data(), value.size(), taken);
+        });
+    }
+
+    /// After a write or notification was refused: there is room again.
+    void writable(std::uint64_t link) const {
+        detail::check(fog_radio_inbox_writable(get(), link));
+    }
+
+    /// A connection has ended, by this side or not.
+    void disconnected(std::uint64_t link, bool by_this_side) const {
+        detail::check(fog_radio_inbox_disconnected(get(), link, by_this_side));
+    }
+
+    /// Scanning, or advertising, ended, and not because it was told to. It is told to again after a
+    /// while.
+    void stopped(bool is_scanning) const {
+        detail::check(fog_radio_inbox_stopped(get(), is_scanning));
+    }
+
+    const fog_radio_inbox *native_handle() const noexcept { return get(); }
+
+    /// Takes an inbox over that C was given.
+    explicit radio_inbox(fog_radio_inbox *raw) noexcept : handle_(raw) {}
+
+private:
+    const fog_radio_inbox *get() const noexcept { return handle_.get(); }
+    detail::handle<fog_radio_inbox, fog_radio_inbox_free> handle_;
+};
+
+/// A Bluetooth radio with the service of BitChat, written by the program.
+///
+/// The service is F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C, its one characteristic
+/// A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D: written with and without response, and notified. Values
+/// have at most 512 bytes, and 3 less than the MTU. Over one connection they arrive whole, once and
+/// in order.
+///
+/// All functions but attach() and those of its limits run on the node's thread, one at a time; they
+/// return at once, and what comes of them is told to the inbox. What one throws is told as
+/// `radio_failed`: what it was asked is not done, on a connection that one ends, and nothing else.
+class radio {
+public:
+    virtual ~radio() = default;
+
+    /// Whether it scans and connects.
+    virtual bool is_central() const = 0;
+    /// Whether it advertises and is connected to.
+    virtual bool is_peripheral() const = 0;
+    /// Most connections at once, in both roles together.
+    virtual std::size_t links_max() const = 0;
+    /// Where to tell what happens, from any thread. Runs once, before all others, on the thread that
+    /// adds the radio.
+    virtual void attach(std::shared_ptr<const radio_inbox> inbox) = 0;
+    /// Can be found from now on, by the service and, where the system lets it, this service data,
+    /// which may be empty. Connections of others are taken.
+    virtual void advertise(bytes_view service_data) = 0;
+    /// Can not be found any more; connections stay.
+    virtual void stop_advertising() = 0;
+    /// Looks for others with the service.
+    virtual void scan() = 0;
+    /// Looks no more.
+    virtual void stop_scanning() = 0;
+    /// Connects to a peer that was heard, as its central, unless it does already. False if the peer
+    /// is not known.
+    virtual bool connect(bytes_view peer) = 0;
+    /// Ends a connection, of whichever role. One that is not there is not an error.
+    virtual void disconnect(std::uint64_t link) = 0;
+    /// Writes a value, as the central. False if there is no room now: `writable` is told when there
+    /// is.
+    virtual bool write(std::uint64_t link, bytes_view value, bool with_response) = 0;
+    /// Notifies a value, as the peripheral. False if there is no room now: `writable` is told when
+    /// there is.
+    virtual bool notify(std::uint64_t link, bytes_view value) = 0;
+    /// The node has ended, or does not take the radio: ends all connections and is quiet. Runs once,
+    /// last; nobody hears what it throws.
+    virtual void detach() = 0;
+};
+
+namespace detail {
+
+/// A radio while the library has it.
+struct hosted_radio {
+    std::shared_ptr<fogcompute::radio> radio;
+    std::shared_ptr<const radio_inbox> inbox;
+    /// What attach() threw, and whether it ran, for the thread that waits for it.
+    std::exception_ptr *thrown = nullptr;
+    bool *was_attached = nullptr;
+
+    /// What a callback returns, and what it says when the radio throws.
+    template <class Act>
+    static std::int32_t run(void *user_data, Act &&act) noexcept {
+        auto &self = *static_cast<hosted_radio *>(user_data);
+        try {
+            return act(*self.radio) ? 0 : FOG_RADIO_REFUSED;
+        } catch (const std::exception &exception) {
+            fog_radio_inbox_failing(self.inbox->native_handle(), exception.what());
+        } catch (...) {
+            fog_radio_inbox_failing(self.inbox->native_handle(), "unknown exception");
+        }
+        return -1;
+    }
+
+    static std::int32_t attach(void *user_data, fog_radio_inbox *raw) noexcept {
+        auto &self = *static_cast<hosted_radio *>(user_data);
+        handle<fog_radio_inbox, fog_radio_inbox_free> owned(raw);
+        *self.was_attached = true;
+        try {
+            self.inbox = std::make_shared<const radio_inbox>(owned.get());
+            static_cast<void>(owned.release());
+            self.radio->attach(self.inbox);
+            return 0;
+        } catch (...) {
+            *self.thrown = std::current_exception();
+            return -1;
+        }
+    }
+
+    static std::int32_t advertise(void *user_data, const std::uint8_t *data,
+                                  std::size_t len) noexcept {
+        return run(user_data, [&](fogcompute::radio &radio) {
+            radio.advertise({data, len});
+            return true;
+        });
+    }
+
+    static std::int32_t stop_advertising(void *user_data) noexcept {
+        return run(user_data, [](fogcompute::radio &radio) {
+            radio.stop_advertising();
+            return true;
+        });
+    }
+
+    static std::int32_t scan(void *user_data) noexcept {
+        return run(user_data, [](fogcompute::radio &radio) {
+            radio.scan();
+            return true;
+        });
+    }
+
+    static std::int32_t stop_scanning(void *user_data) noexcept {
+        return run(user_data, [](fogcompute::radio &radio) {
+            radio.stop_scanning();
+            return true;
+        });
+    }
+
+    static std::int32_t connect(void *user_data, const std::uint8_t *peer,
+                                std::size_t len) noexcept {
+        return run(user_data,
+                   [&](fogcompute::radio &radio) { return radio.connect({peer, len}); });
+    }
+
+    static std::int32_t disconnect(void *user_data, std::uint64_t link) noexcept {
+        return run(user_data, [&](fogcompute::radio &radio) {
+            radio.disconnect(link);
+            return true;
+        });
+    }
+
+    static std::int32_t write(void *user_data, std::uint64_t link, const std::uint8_t *value,
+                              std::size_t len, bool with_response) noexcept {
+        return run(user_data, [&](fogcompute::radio &radio) {
+            return radio.write(link, {value, len}, with_response);
+        });
+    }
+
+    static std::int32_t notify(void *user_data, std::uint64_t link, const std::uint8_t *value,
+                               std::size_t len) noexcept {
+        return run(user_data,
+                   [&](fogcompute::radio &radio) { return radio.notify(link, {value, len}); });
+    }
+
+    static void detach(void *user_data) noexcept {
+        const std::unique_ptr<hosted_radio> self(static_cast<hosted_radio *>(user_data));
+        try {
+            self->radio->detach();
+        } catch (...) {
+            // Nobody is there to be told.
+        }
+    }
+};
+
+inline std::string text_or_empty(const char *text) { return text == nullptr ? "" : text; }
+
+inline mesh_event read_event(const fog_mesh_event *from) {
+    const auto parts = fill<fog_mesh_event_parts>(
+        [&](fog_mesh_event_parts *out) { return fog_mesh_event_read(from, out); });
+    mesh_event event;
+    event.kind = static_cast<mesh_kind>(parts.kind);
+    event.peer = text_or_empty(parts.peer);
+    event.id = text_or_empty(parts.id);
+    event.text = text_or_empty(parts.text);
+    event.mime = text_or_empty(parts.mime);
+    event.via = text_or_empty(parts.via);
+    event.group = text_or_empty(parts.group);
+    event.file = text_or_empty(parts.file);
+    event.path = text_or_empty(parts.path);
+    event.state = static_cast<delivery_state>(parts.state);
+    event.why = static_cast<mesh_file_end>(parts.why);
+    event.is_private = parts.is_private;
+    event.is_sent = parts.is_sent;
+    event.hops = parts.hops;
+    event.unix_ms = parts.unix_ms;
+    event.done = parts.done;
+    event.length = parts.length;
+    event.number = parts.number;
+    if (parts.content_len != 0) {
+        event.content.assign(parts.content, parts.content + parts.content_len);
+    }
+    return event;
+}
+
+inline std::vector<std::string> peer_texts(const fog_peer_id *peers, std::size_t len) {
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i < len; i++) {
+        texts.emplace_back(peers[i].text);
+    }
+    return texts;
+}
+
+inline void run_readable(void *user_data) noexcept {
+    const std::unique_ptr<std::function<void()>> readable(
+        static_cast<std::function<void()> *>(user_data));
+    (*readable)();
+}
+
+} // namespace detail
+
+/// How a mesh node is made.
+struct mesh_node_config {
+    /// Where it keeps its secrets, what waits to be delivered, and its messages; empty makes it a
+    /// new peer that forgets everything.
+    std::string file;
+    /// Events that wait to be received; 0 is the usual 4,096. When there are more, the oldest are
+    /// dropped.
+    std::size_t events_max = 0;
+};
+
+/// A peer of a BitChat mesh that runs on a thread of this process: over TCP, over radios, and to
+/// other nodes of the program. Destroying it closes it.
+///
+/// What it says was sent or received is on disk, if it has a file: started again with the same file
+/// it is the same peer, goes on delivering what waited, and shows nothing twice. But for receive(),
+/// its functions do not wait for the network.
+class mesh_node {
+public:
+    /// Starts a node. One that has a file is called what it was before if `nickname` is empty.
+    explicit mesh_node(const std::string &nickname, const mesh_node_config &config = {})
+        : handle_(detail::take<handle>([&](fog_mesh_node **out) {
+              return fog_mesh_node_start(nickname.c_str(),
+                                         config.file.empty() ? nullptr : config.file.c_str(),
+                                         config.events_max, out);
+          })) {}
+
+    /// Who this is: 16 hexadecimal digits.
+    std::string id() const {
+        return detail::fill<fog_peer_id>([&](fog_peer_id *out) {
+                   return fog_mesh_node_id(handle_.get(), out);
+               }).text;
+    }
+
+    /// What this peer is called.
+    std::string nickname() const {
+        return owned([&](char **out) { return fog_mesh_node_nickname(handle_.get(), out); });
+    }
+
+    /// Gives this peer another name.
+    void set_nickname(const std::string &nickname) const {
+        detail::check(fog_mesh_node_set_nickname(handle_.get(), nickname.c_str()));
+    }
+
+    /// Accepts TCP links at an address; returns it, with the port that was chosen where 0 was asked
+    /// for.
+    std::string listen(const std::string &address = "127.0.0.1:0") const {
+        return detail::fill<fog_address>([&](fog_address *out) {
+                   return fog_mesh_node_listen(handle_.get(), address.c_str(), out);
+               }).text;
+    }
+
+    /// Keeps a TCP link with whoever answers at an address: it is dialled again when it ends.
+    void connect(const std::string &address) const {
+        detail::check(fog_mesh_node_connect(handle_.get(), address.c_str()));
+    }
+
+    /// Keeps no link with an address any more. False if it kept none.
+    bool disconnect(const std::string &address) const {
+        return detail::fill<bool>([&](bool *was) {
+            return fog_mesh_node_disconnect(handle_.get(), address.c_str(), was);
+        });
+    }
+
+    /// Makes a link to another node of this program, without any socket.
+    void link_with(const mesh_node &other) const {
+        detail::check(fog_mesh_node_link_with(handle_.get(), other.handle_.get()));
+    }
+
+    /// Talks over a radio too. What its attach() throws is thrown here.
+    void add_radio(std::shared_ptr<radio> added) const {
+        if (!added) {
+            throw invalid_argument("the radio is empty");
+        }
+        std::exception_ptr thrown;
+        auto hosted = std::make_unique<detail::hosted_radio>();
+        using host = detail::hosted_radio;
+        const fog_radio raw{added->is_central(),
+                            added->is_peripheral(),
+                            added->links_max(),
+                            hosted.get(),
+                            host::attach,
+                            host::advertise,
+                            host::stop_advertising,
+                            host::scan,
+                            host::stop_scanning,
+                            host::connect,
+                            host::disconnect,
+                            host::write,
+                            host::notify,
+                            host::detach};
+        bool was_attached = false;
+        hosted->radio = std::move(added);
+        hosted->thrown = &thrown;
+        hosted->was_attached = &was_attached;
+        const fog_status status = fog_mesh_node_add_radio(handle_.get(), &raw);
+        if (was_attached) {
+            // detach() destroys it, and may have done so already.
+            static_cast<void>(hosted.release());
+        }
+        detail::check(status, thrown);
+    }
+
+    /// Writes to everybody near; returns what the message is known by.
+    std::string send_public(const std::string &text) const {
+        return owned([&](char **id) {
+            return fog_mesh_node_send_public(handle_.get(), text.c_str(), id);
+        });
+    }
+
+    /// Writes to one peer; returns what the message is known by. It is kept, and on disk if there is
+    /// a file, and sent until the peer has it or a day has passed.
+    std::string send_private(const std::string &peer, const std::string &text) const {
+        return owned([&](char **id) {
+            return fog_mesh_node_send_private(handle_.get(), peer.c_str(), text.c_str(), id);
+        });
+    }
+
+    /// Tells a peer that the user saw its message.
+    void mark_read(const std::string &peer, const std::string &id) const {
+        detail::check(fog_mesh_node_mark_read(handle_.get(), peer.c_str(), id.c_str()));
+    }
+
+    /// Makes a group of this peer and others who are known, and invites them; returns its
+    /// identifier.
+    std::string create_group(const std::string &name,
+                             const std::vector<std::string> &members) const {
+        const auto raw = peers_of(members);
+        return detail::fill<fog_id>([&](fog_id *out) {
+                   return fog_mesh_node_create_group(handle_.get(), name.c_str(), raw.data(),
+                                                     raw.size(), out);
+               }).text;
+    }
+
+    /// Changes who is in a group of this peer's, and gives it another key, which those who are not
+    /// in it any more do not get.
+    void change_group(const std::string &group, const std::vector<std::string> &members) const {
+        const auto raw = peers_of(members);
+        detail::check(fog_mesh_node_change_group(handle_.get(), group.c_str(), raw.data(),
+                                                 raw.size()));
+    }
+
+    /// Leaves a group; nobody is told. False if this peer is in no such group.
+    bool leave_group(const std::string &group) const {
+        return detail::fill<bool>([&](bool *was) {
+            return fog_mesh_node_leave_group(handle_.get(), group.c_str(), was);
+        });
+    }
+
+    /// Writes to a group; returns what the message is known by.
+    std::string send_group(const std::string &group, const std::string &text) const {
+        return owned([&](char **id) {
+            return fog_mesh_node_send_group(handle_.get(), group.c_str(), text.c_str(), id);
+        });
+    }
+
+    /// Groups this peer is in.
+    std::vector<mesh_group> groups() const {
+        using list = detail::handle<fog_mesh_groups, fog_mesh_groups_free>;
+        const auto raw = detail::take<list>(
+            [&](fog_mesh_groups **out) { return fog_mesh_node_groups(handle_.get(), out); });
+        std::vector<mesh_group> groups;
+        for (std::size_t i = 0; i < fog_mesh_groups_count(raw.get()); i++) {
+            const auto one = detail::fill<fog_mesh_group>([&](fog_mesh_group *out) {
+                return fog_mesh_groups_read(raw.get(), i, out);
+            });
+            groups.push_back({one.id.text, one.name,
+                              detail::peer_texts(one.members, one.members_len)});
+        }
+        return groups;
+    }
+
+    /// Sends a file of at most a MiB in one piece to one peer, or with an empty one to everybody
+    /// near. It is sent once; what is lost is not sent again.
+    void send_file(const std::string &peer, bytes_view content, const std::string &name = "",
+                   const std::string &mime = "") const {
+        const auto given = [](const std::string &text) {
+            return text.empty() ? nullptr : text.c_str();
+        };
+        detail::check(fog_mesh_node_send_file(handle_.get(), given(peer), content.data(),
+                                              content.size(), given(name), given(mime)));
+    }
+
+    /// Offers a file on disk of at most a GiB to a peer, which takes it in chunks, when it wants;
+    /// returns what the file is known by. It is read when it is asked for: leave it as it is until
+    /// then. Only peers of this library understand.
+    std::string offer_file(const std::string &peer, const std::string &path,
+                           const std::string &mime = "application/octet-stream") const {
+        return detail::fill<fog_file_id>([&](fog_file_id *out) {
+                   return fog_mesh_node_offer_file(handle_.get(), peer.c_str(), path.c_str(),
+                                                   mime.c_str(), out);
+               }).text;
+    }
+
+    /// Takes a file that was offered, and writes it to a path: to that with .part behind it until it
+    /// is whole.
+    void accept_file(const std::string &file, const std::string &path) const {
+        detail::check(fog_mesh_node_accept_file(handle_.get(), file.c_str(), path.c_str()));
+    }
+
+    /// Offers a file no longer, or does not take the rest of it. False if there is no such file.
+    bool cancel_file(const std::string &file) const {
+        return detail::fill<bool>([&](bool *was) {
+            return fog_mesh_node_cancel_file(handle_.get(), file.c_str(), was);
+        });
+    }
+
+    /// Peers that are known.
+    std::vector<mesh_peer> peers() const {
+        using list = detail::handle<fog_mesh_peers, fog_mesh_peers_free>;
+        const auto raw = detail::take<list>(
+            [&](fog_mesh_peers **out) { return fog_mesh_node_peers(handle_.get(), out); });
+        std::vector<mesh_peer> peers;
+        for (std::size_t i = 0; i < fog_mesh_peers_count(raw.get()); i++) {
+            const auto one = detail::fill<fog_mesh_peer>([&](fog_mesh_peer *out) {
+                return fog_mesh_peers_read(raw.get(), i, out);
+            });
+            mesh_peer peer;
+            peer.id = one.id.text;
+            peer.nickname = one.nickname;
+            std::copy(std::begin(one.noise_key), std::end(one.noise_key), peer.noise_key.begin());
+            peer.is_reachable = one.is_reachable;
+            peer.is_linked = one.is_linked;
+            peer.has_session = one.has_session;
+            peer.neighbours = detail::peer_texts(one.neighbours, one.neighbours_len);
+            peers.push_back(std::move(peer));
+        }
+        return peers;
+    }
+
+    /// The newest messages with numbers below `before`, the newest first. None without a file.
+    std::vector<mesh_message> history(std::size_t limit = 100,
+                                      std::uint64_t before = UINT64_MAX) const {
+        using list = detail::handle<fog_mesh_messages, fog_mesh_messages_free>;
+        const auto raw = detail::take<list>([&](fog_mesh_messages **out) {
+            return fog_mesh_node_history(handle_.get(), before, limit, out);
+        });
+        std::vector<mesh_message> messages;
+        for (std::size_t i = 0; i < fog_mesh_messages_count(raw.get()); i++) {
+            const auto one = detail::fill<fog_mesh_message>([&](fog_mesh_message *out) {
+                return fog_mesh_messages_read(raw.get(), i, out);
+            });
+            messages.push_back({one.number, one.id, one.peer.text, one.is_own, one.is_private,
+                                one.group, one.text, one.unix_ms,
+                                static_cast<delivery_state>(one.state), one.via});
+        }
+        return messages;
+    }
+
+    /// What it counted since its start.
+    mesh_stats stats() const {
+        return detail::fill<fog_mesh_stats>(
+            [&](fog_mesh_stats *out) { return fog_mesh_node_stats(handle_.get(), out); });
+    }
+
+    /// How often its rules did, or refused, something since its start, such as "received".
+    std::uint64_t counter(const std::string &name) const {
+        return detail::fill<std::uint64_t>([&](std::uint64_t *out) {
+            return fog_mesh_node_counter(handle_.get(), name.c_str(), out);
+        });
+    }
+
+    /// The next event. Waits for it if there is none; nothing if none came in time. Throws `closed`
+    /// when there is none and none will come.
+    std::optional<mesh_event> receive(std::chrono::nanoseconds timeout) const {
+        const auto timeout_ns = detail::nanoseconds(timeout);
+        const auto event = detail::take<detail::handle<fog_mesh_event, fog_mesh_event_free>>(
+            [&](fog_mesh_event **out) {
+                return fog_mesh_node_receive(handle_.get(), timeout_ns, out);
+            });
+        if (!event) {
+            return std::nullopt;
+        }
+        return detail::read_event(event.get());
+    }
+
+    /// Has a function run, once, on a thread of the library, as soon as there is an event to
+    /// receive, or none will come: to wake a loop that then takes events by receive() without
+    /// waiting, until there is none, and calls this again. It must not throw.
+    void when_readable(std::function<void()> readable) const {
+        if (!readable) {
+            throw invalid_argument("the function is empty");
+        }
+        auto kept = std::make_unique<std::function<void()>>(std::move(readable));
+        detail::check(
+            fog_mesh_node_when_readable(handle_.get(), detail::run_readable, kept.get()));
+        // Accepted: the callback destroys it, and may have done so already.
+        static_cast<void>(kept.release());
+    }
+
+    /// Says goodbye, lets what waits leave for at most two seconds, and ends the node. Events that
+    /// came before can still be received. Closing again does nothing.
+    void close() const { detail::check(fog_mesh_node_close(handle_.get())); }
+
+    const fog_mesh_node *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    using handle = detail::handle<fog_mesh_node, fog_mesh_node_free>;
+
+    template <class Call>
+    static std::string owned(Call &&call) {
+        return detail::take<detail::handle<char, fog_string_free>>(call).get();
+    }
+
+    static std::vector<fog_peer_id> peers_of(const std::vector<std::string> &texts) {
+        std::vector<fog_peer_id> peers(texts.size());
+        for (std::size_t i = 0; i < texts.size(); i++) {
+            detail::copy_text(texts[i], peers[i].text, "peer");
+        }
+        return peers;
+    }
+
+    handle handle_;
+};
+
 // ---- fog --------------------------------------------------------------------------------------
 
 /// How a fog is made. Amounts are decimal text of base units.

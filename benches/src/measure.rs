@@ -1,8 +1,11 @@
 //! Measuring two things in turns.
 
+use std::error::Error;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
+use serde::de::DeserializeOwned;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,6 +14,21 @@ pub(crate) enum Effort {
     Full,
     /// As little as shows that it runs.
     Smoke,
+}
+
+/// Bytes of the heap of an area, counted by a program of its own, `memory`, which stands beside this
+/// one: counting would slow what is measured here.
+pub(crate) fn counted_on_heap<T: DeserializeOwned>(area: &str) -> Result<T, Box<dyn Error>> {
+    let name = format!("memory{}", std::env::consts::EXE_SUFFIX);
+    let program = std::env::current_exe()?.with_file_name(name);
+    let done = Command::new(&program)
+        .arg(area)
+        .output()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    if !done.status.success() {
+        return Err(format!("{} ended with {}", program.display(), done.status).into());
+    }
+    Ok(serde_json::from_slice(&done.stdout)?)
 }
 
 /// What a call's cost is counted in.
@@ -115,6 +133,18 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// The value below which such a share of sorted values is. Zero for none.
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+    let last = values.len().saturating_sub(1) as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let at = (last * share) as usize;
+    values.get(at).copied().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +170,13 @@ mod tests {
         ] {
             assert_eq!(median(values).to_string(), middle);
         }
+    }
+
+    #[test]
+    fn quantiles_are_values() {
+        let values: Vec<_> = (0..=100).map(f64::from).collect();
+        let at = [0.0, 0.5, 0.99, 1.0].map(|share| quantile(&values, share).to_string());
+        assert_eq!(at, ["0", "50", "99", "100"]);
+        assert_eq!(quantile(&[], 0.5).to_string(), "0");
     }
 }

@@ -1,5 +1,7 @@
 //! Packets of a mesh beside PyPI's `bitchat-protocol`, signatures beside bare `ed25519-dalek`, handshakes beside bare
-//! `snow`, simulated time beside real time, and memory.
+//! `snow`, messages over TCP beside `snow` over TCP, simulated time beside real time, and memory.
+
+mod tcp;
 
 use std::error::Error;
 use std::hint::black_box;
@@ -17,8 +19,9 @@ use fogcompute_sim::MeshPlan;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Deserialize;
+use snow::TransportState;
 
-use crate::measure::{Effort, in_turns};
+use crate::measure::{Effort, counted_on_heap, in_turns};
 use crate::row::{Output, Row};
 
 use fogcompute::base::UnixMillis;
@@ -37,7 +40,7 @@ struct Peer {
     calls: u64,
 }
 
-/// What the program `mesh-memory` counted, beside the least that must be kept.
+/// What the program `memory` counted, beside the least that must be kept.
 #[derive(Deserialize)]
 struct Memory {
     idle_peer: f64,
@@ -58,6 +61,7 @@ pub(crate) fn run(
     packets(&packet, python, effort, output)?;
     signatures(&packet, &identity, effort, output)?;
     handshakes(effort, output)?;
+    tcp::run(effort, output)?;
     simulated(effort, output)?;
     memory(output)
 }
@@ -167,6 +171,26 @@ fn side(secret: &[u8; 64]) -> Result<snow::Builder<'_>, snow::Error> {
     snow::Builder::new("Noise_XX_25519_ChaChaPoly_SHA256".parse()?).local_private_key(&secret[..32])
 }
 
+/// Both ends of a bare session.
+fn shake_hands(secrets: [&[u8; 64]; 2]) -> Result<[TransportState; 2], snow::Error> {
+    let mut initiator = side(secrets[0])?.build_initiator()?;
+    let mut responder = side(secrets[1])?.build_responder()?;
+    let (mut message, mut payload) = ([0; 128], [0; 128]);
+    for turn in 0..3 {
+        let (from, to) = if turn % 2 == 0 {
+            (&mut initiator, &mut responder)
+        } else {
+            (&mut responder, &mut initiator)
+        };
+        let length = from.write_message(&[], &mut message)?;
+        to.read_message(&message[..length], &mut payload)?;
+    }
+    Ok([
+        initiator.into_transport_mode()?,
+        responder.into_transport_mode()?,
+    ])
+}
+
 /// A whole XX handshake, both sides.
 fn handshakes(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>> {
     let rng = &mut ChaCha8Rng::seed_from_u64(2);
@@ -179,32 +203,15 @@ fn handshakes(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>>
         let other = responder.finish(&third).ok()?;
         (session.handshake_hash() == other.handshake_hash()).then_some(())
     };
-    let theirs = || -> Result<(), snow::Error> {
-        let mut initiator = side(&secrets[0])?.build_initiator()?;
-        let mut responder = side(&secrets[1])?.build_responder()?;
-        let (mut message, mut payload) = ([0; 128], [0; 128]);
-        for turn in 0..3 {
-            let (from, to) = if turn % 2 == 0 {
-                (&mut initiator, &mut responder)
-            } else {
-                (&mut responder, &mut initiator)
-            };
-            let length = from.write_message(&[], &mut message)?;
-            to.read_message(&message[..length], &mut payload)?;
-        }
-        black_box(initiator.into_transport_mode()?);
-        black_box(responder.into_transport_mode()?);
-        Ok(())
-    };
     ours(rng).ok_or("our handshake does not end")?;
-    theirs()?;
+    shake_hands([&secrets[0], &secrets[1]])?;
     let pair = in_turns(
         effort,
         || {
             black_box(ours(rng));
         },
         || {
-            black_box(theirs().is_ok());
+            black_box(shake_hands([&secrets[0], &secrets[1]]).is_ok());
         },
     );
     output.print(Row {
@@ -250,17 +257,9 @@ fn simulated(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>> 
     })
 }
 
-/// Bytes of the heap, counted by a program of its own: counting would slow what is measured here.
+/// Bytes of the heap.
 fn memory(output: &mut Output) -> Result<(), Box<dyn Error>> {
-    let name = format!("mesh-memory{}", std::env::consts::EXE_SUFFIX);
-    let program = std::env::current_exe()?.with_file_name(name);
-    let done = Command::new(&program)
-        .output()
-        .map_err(|error| format!("{}: {error}", program.display()))?;
-    if !done.status.success() {
-        return Err(format!("{} ended with {}", program.display(), done.status).into());
-    }
-    let memory: Memory = serde_json::from_slice(&done.stdout)?;
+    let memory: Memory = counted_on_heap("mesh")?;
     for (case, ours, peer, theirs) in [
         (
             "memory of an idle peer",

@@ -29,7 +29,7 @@ use fogcompute::{
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::measure::{Effort, median};
+use crate::measure::{Effort, median, quantile};
 use crate::mix::{Route, peer_packet, peer_process};
 use crate::row::{Output, Row, TIMES};
 
@@ -157,18 +157,6 @@ fn delay() -> Duration {
     let uniform = (OsEntropy.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
     let delay = DELAY_MEAN.mul_f64(-(1.0 - uniform).ln());
     Duration::from_micros(delay.as_micros() as u64)
-}
-
-/// Of sorted values.
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let last = values.len().saturating_sub(1) as f64;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index"
-    )]
-    let at = (last * share) as usize;
-    values.get(at).copied().unwrap_or(0.0)
 }
 
 /// Our node and the peer in turns.
@@ -720,13 +708,5 @@ mod tests {
         let (took, delays) = round_trips(Effort::Smoke).unwrap();
         assert_eq!((took.len(), delays.len()), (20, 20));
         assert!(took.iter().zip(&delays).all(|(took, delay)| took >= delay));
-    }
-
-    #[test]
-    fn quantiles_are_values() {
-        let values: Vec<_> = (0..=100).map(f64::from).collect();
-        let at = [0.0, 0.5, 0.99, 1.0].map(|share| quantile(&values, share).to_string());
-        assert_eq!(at, ["0", "50", "99", "100"]);
-        assert_eq!(quantile(&[], 0.5).to_string(), "0");
     }
 }

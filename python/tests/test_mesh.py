@@ -36,6 +36,9 @@ async def test_nodes_talk_over_tcp_and_go_on_after_a_restart(tmp_path: Path) -> 
         sent = alice.send_private(bob.id, "hello")
         event = await until(bob, "private")
         assert (event.text, event.peer, event.via, event.id) == ("hello", alice.id, alice.id, sent)
+        assert event.protection == "ratchet"
+        (known,) = alice.peers()
+        assert known.has_session and known.has_ratchet
         await until(alice, "delivery", id=sent, state="delivered")
         bob.mark_read(alice.id, sent)
         await until(alice, "delivery", id=sent, state="read")
@@ -130,6 +133,7 @@ class LoopbackRadio:
         self.peers: dict[int, LoopbackRadio] = {}
         self.values = 0
         self.throws = False
+        self.detached = 0
         air.radios.append(self)
 
     def attach(self, inbox: RadioInbox) -> None:
@@ -185,6 +189,9 @@ class LoopbackRadio:
     def notify(self, link: int, value: bytes) -> None:
         self.write(link, value, True)
 
+    def detach(self) -> None:
+        self.detached += 1
+
 
 async def test_nodes_talk_over_a_radio_written_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     air = Air()
@@ -205,7 +212,21 @@ async def test_nodes_talk_over_a_radio_written_in_python(monkeypatch: pytest.Mon
         monkeypatch.setattr(sys, "unraisablehook", raised.append)
         radios[0].throws = True
         alice.send_public("lost")
+        failed = await until(alice, "radio_failed")
+        assert (failed.number, failed.text) == (0, "RuntimeError: the antenna fell off")
         await until(alice, "link_down")
         radios[0].throws = False
         assert "antenna" in str(raised[0].exc_value)
         assert alice.peers()[0].id == bob.id
+    assert [radio.detached for radio in radios] == [1, 1]
+
+
+def test_a_radio_that_cannot_begin_is_not_added() -> None:
+    radio = LoopbackRadio(Air())
+    with MeshNode("alice") as alice:
+        for method in ("limits", "attach"):
+            setattr(radio, method, lambda *_: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                alice.add_radio(radio)
+            delattr(radio, method)
+    assert radio.detached == 1

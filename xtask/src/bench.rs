@@ -193,6 +193,9 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
             } else {
                 python::peers(workspace, "exec-peers-venv", "exec-requirements.txt")?
             };
+            if area == Area::Coord {
+                build_memory(workspace, profile)?;
+            }
             let name = if area == Area::Exec { "exec" } else { "coord" };
             command.args([name, "--python"]).arg(python);
         }
@@ -200,18 +203,7 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
             command.arg("dao");
         }
         Area::Mesh => {
-            // It stands beside the other program, which starts it.
-            let mut memory = workspace.cargo(["build", "--quiet", "--locked", "--profile"]);
-            memory.args([
-                profile.name(),
-                "-p",
-                "fogcompute-benches",
-                "--bin",
-                "mesh-memory",
-            ]);
-            if !memory.status()?.success() {
-                return Err(Stop::Failed("mesh-memory cannot be built".to_owned()));
-            }
+            build_memory(workspace, profile)?;
             let python = python::peers(workspace, "mesh-peers-venv", "mesh-requirements.txt")?;
             command.args(["mesh", "--python"]).arg(python);
         }
@@ -228,4 +220,20 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
         command.arg("--smoke");
     }
     Ok((command, absent))
+}
+
+/// The program that counts allocations stands beside the other one, which starts it.
+fn build_memory(workspace: &Workspace, profile: Profile) -> Result<(), Stop> {
+    let mut memory = workspace.cargo(["build", "--quiet", "--locked", "--profile"]);
+    memory.args([
+        profile.name(),
+        "-p",
+        "fogcompute-benches",
+        "--bin",
+        "memory",
+    ]);
+    match memory.status()?.success() {
+        true => Ok(()),
+        false => Err(Stop::Failed("memory cannot be built".to_owned())),
+    }
 }

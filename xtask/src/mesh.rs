@@ -7,8 +7,15 @@ use crate::tally::Runner;
 /// Packets of and for another implementation, and nodes on virtual Bluetooth controllers.
 pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {
     let workspace = session.workspace;
-    let python = python::peers(workspace, "mesh-peers-venv", "mesh-requirements.txt")?;
-    let build = ["build", "--locked", "-p", "fogcompute-mesh", "--examples"];
+    let python = python::package_and_peers(workspace, "mesh-requirements.txt")?;
+    let build = [
+        "build",
+        "--locked",
+        "-p",
+        "fogcompute-mesh",
+        "--example",
+        "packets",
+    ];
     prepare(&mut workspace.cargo(build))?;
     let mut tests = workspace.command(python);
     tests

@@ -15,7 +15,7 @@ const MATURIN: &str = "maturin>=1.16,<2";
 
 pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {
     let workspace = session.workspace;
-    let python = install(workspace, Profile::Dev)?;
+    let python = install(workspace, Profile::Dev)?.python;
     session.tests(
         Runner::Pytest,
         in_folder(workspace, &python).args(["-m", "pytest"]),
@@ -30,17 +30,24 @@ pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {
 }
 
 pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<Program, Stop> {
-    let python = install(workspace, profile)?;
+    let python = install(workspace, profile)?.python;
     let bench = workspace.path(FOLDER).join("bench/bench.py");
     Ok(Program::new("python", &python).arg(&bench))
 }
 
 /// An interpreter with the peers that a file in `benches/peers` names.
 pub(crate) fn peers(workspace: &Workspace, venv: &str, file: &str) -> Result<PathBuf, Stop> {
-    let requirements = workspace.path("benches/peers").join(file);
     let peers = Environment::make(workspace, venv)?;
-    peers.pip_install(workspace, &["-r".as_ref(), requirements.as_os_str()])?;
+    peers.add_peers(workspace, file)?;
     Ok(peers.python)
+}
+
+/// An interpreter with the package and the peers that a file in `benches/peers` names. It is the one that the
+/// package is tested with: for another one the extension module would be built anew.
+pub(crate) fn package_and_peers(workspace: &Workspace, file: &str) -> Result<PathBuf, Stop> {
+    let environment = install(workspace, Profile::Dev)?;
+    environment.add_peers(workspace, file)?;
+    Ok(environment.python)
 }
 
 /// A virtual environment under the build directory.
@@ -71,6 +78,11 @@ impl Environment {
         })
     }
 
+    fn add_peers(&self, workspace: &Workspace, file: &str) -> Result<(), Stop> {
+        let requirements = workspace.path("benches/peers").join(file);
+        self.pip_install(workspace, &["-r".as_ref(), requirements.as_os_str()])
+    }
+
     fn pip_install(&self, workspace: &Workspace, what: &[&OsStr]) -> Result<(), Stop> {
         let mut pip = workspace.command(&self.python);
         pip.args(["-m", "pip", "install", "--quiet"]);
@@ -78,9 +90,8 @@ impl Environment {
     }
 }
 
-/// Builds the package and installs it into a virtual environment. Gives the environment's
-/// interpreter.
-fn install(workspace: &Workspace, profile: Profile) -> Result<PathBuf, Stop> {
+/// Builds the package and installs it into a virtual environment.
+fn install(workspace: &Workspace, profile: Profile) -> Result<Environment, Stop> {
     let environment = Environment::make(workspace, "python-venv")?;
     environment.pip_install(workspace, &[MATURIN.as_ref()])?;
     let mut develop = workspace.command(environment.programs.join("maturin"));
@@ -97,7 +108,7 @@ fn install(workspace: &Workspace, profile: Profile) -> Result<PathBuf, Stop> {
             .current_dir(workspace.path(FOLDER))
             .env("VIRTUAL_ENV", &environment.path),
     )?;
-    Ok(environment.python)
+    Ok(environment)
 }
 
 fn in_folder(workspace: &Workspace, python: &Path) -> Command {

@@ -107,6 +107,26 @@ const HEIGHT: f64 = 360.0;
 /// Room for the letters at the left, right, top and bottom.
 const MARGINS: [f64; 4] = [72.0, 72.0, 56.0, 48.0];
 
+/// The least round number, 1, 2 or 5 times a power of ten, of which at most `count` reach from 0 to
+/// `highest`. At least 1: what is counted here is whole.
+fn round_step(highest: f64, count: f64) -> f64 {
+    let least = highest / count;
+    let power = 10_f64.powf(least.log10().floor()).max(1.0);
+    let round = [1.0, 2.0, 5.0].map(|digit| digit * power);
+    let found = round.into_iter().find(|step| *step >= least);
+    found.unwrap_or(10.0 * power)
+}
+
+/// Marks of an axis from 0 on, the last at or above `highest`.
+fn marks(highest: f64) -> Vec<f64> {
+    let step = round_step(highest, 5.0);
+    let mut marks = vec![0.0];
+    while marks.last().is_some_and(|last| *last < highest) {
+        marks.push(marks.len() as f64 * step);
+    }
+    marks
+}
+
 /// The minutes of a run: tasks that ended as bars, attempts that were lost on them, and the nodes
 /// that were up as a line with its own scale at the right.
 fn chart(run: &Value) -> String {
@@ -118,7 +138,9 @@ fn chart(run: &Value) -> String {
         .map(|minute| [0, 1, 2, 3, 4].map(|index| number(&minute[index])))
         .collect();
     let highest = |index: usize| minutes.iter().map(|it| it[index]).fold(1.0, f64::max);
-    let (tasks_max, up_max) = (highest(1).max(highest(2)), highest(4));
+    let (tasks_marks, up_marks) = (marks(highest(1).max(highest(2))), marks(highest(4)));
+    let end = |marks: &[f64]| marks.last().copied().unwrap_or(1.0);
+    let (tasks_max, up_max) = (end(&tasks_marks), end(&up_marks));
     let span = minutes.last().map_or(1.0, |last| last[0] + 1.0);
     let [left, right, top, bottom] = MARGINS;
     let x = |minute: f64| left + minute / span * (WIDTH - left - right);
@@ -135,22 +157,28 @@ fn chart(run: &Value) -> String {
          <tspan fill=\"#2f855a\">— nodes up (right)</tspan></text>\n",
         run["nodes"], run["seed"],
     );
-    for step in 0..=4 {
-        let share = f64::from(step) / 4.0;
-        let at = y(share);
+    for mark in &tasks_marks {
+        let at = y(mark / tasks_max);
         // Writing to a text cannot fail.
         let _ = writeln!(
             svg,
             "<path d=\"M{left} {at:.1}H{:.1}\" stroke=\"#ddd\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{:.0}</text>\
-             <text x=\"{:.1}\" y=\"{:.1}\">{:.0}</text>",
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{mark:.0}</text>",
             WIDTH - right,
             left - 8.0,
             at + 4.0,
-            tasks_max * share,
+        );
+    }
+    // The right scale has marks of its own: round numbers of one are seldom round of the other.
+    for mark in &up_marks {
+        let at = y(mark / up_max);
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{:.1} {at:.1}h5\" stroke=\"#2f855a\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"#2f855a\">{mark:.0}</text>",
+            WIDTH - right,
             WIDTH - right + 8.0,
             at + 4.0,
-            up_max * share,
         );
     }
     let width = ((x(1.0) - x(0.0)) * 0.4).max(0.5);
@@ -178,7 +206,7 @@ fn chart(run: &Value) -> String {
         svg,
         "<path d=\"{line}\" fill=\"none\" stroke=\"#2f855a\" stroke-width=\"2\"/>"
     );
-    let every = (span / 12.0).ceil().max(1.0);
+    let every = round_step(span, 12.0);
     let mut minute = 0.0;
     while minute <= span {
         let _ = writeln!(
@@ -229,6 +257,26 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
+    }
+
+    #[test]
+    fn axes_are_marked_with_round_numbers() {
+        for (highest, step) in [
+            (1.0, 1.0),
+            (5.0, 1.0),
+            (6.0, 2.0),
+            (11.0, 5.0),
+            (26.0, 10.0),
+            (987.0, 200.0),
+            (1_001.0, 500.0),
+            (10_000.0, 2_000.0),
+        ] {
+            let marks = marks(highest);
+            assert_eq!(marks[1].to_bits(), f64::to_bits(step), "{highest}");
+            assert!(marks.len() <= 6 && marks[marks.len() - 1] >= highest);
+            assert!(marks[marks.len() - 2] < highest, "one more than is needed");
+        }
+        assert_eq!(round_step(25.0, 12.0).to_bits(), 5_f64.to_bits());
     }
 
     #[test]

@@ -14,9 +14,10 @@ use fogcompute::ledger::{Amount, Book};
 use fogcompute::store::{Durability, JobStore, SqliteLedger};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::measure::{Effort, median};
+use crate::measure::{Effort, counted_on_heap, median};
 use crate::row::{Output, Row};
 
 const OWNER: AccountId = AccountId::from_bytes([9; 16]);
@@ -168,7 +169,33 @@ pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Err
     for strategy in Strategy::ALL {
         routing(strategy, effort, output)?;
     }
+    memory(output)?;
     durable(effort, output)
+}
+
+/// What the program `memory` counted.
+#[derive(Deserialize)]
+struct Memory {
+    /// Bytes of each node.
+    node: f64,
+    nodes: u64,
+}
+
+/// Bytes of the heap that a node takes, beside what it may.
+fn memory(output: &mut Output) -> Result<(), Box<dyn Error>> {
+    const LIMIT: f64 = 2_048.0;
+    let Memory { node, nodes } = counted_on_heap("coord")?;
+    output.print(Row {
+        area: "coord",
+        case: "memory of a registered node".to_owned(),
+        ours: node,
+        unit: "B",
+        peer: "limit".to_owned(),
+        peer_version: "2 KiB".to_owned(),
+        theirs: LIMIT,
+        ratio: LIMIT / node,
+        n: nodes,
+    })
 }
 
 /// Nanoseconds from a task's admission to its dispatch, half of the nodes being taken.

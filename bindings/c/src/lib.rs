@@ -14,6 +14,7 @@ mod coordination;
 mod fog;
 mod harvest;
 mod ledger;
+mod mesh;
 mod mixnet;
 mod optimise;
 mod place;
@@ -26,6 +27,7 @@ pub use coordination::*;
 pub use fog::*;
 pub use harvest::*;
 pub use ledger::*;
+pub use mesh::*;
 pub use mixnet::*;
 pub use optimise::*;
 pub use place::*;
@@ -50,6 +52,12 @@ pub const FOG_KEY_BYTES: usize = 32;
 
 /// Size of a network address as text: an IP address, a colon, a port and a NUL byte.
 pub const FOG_ADDRESS_SIZE: usize = 64;
+
+/// Size of a mesh's peer as text: 16 hexadecimal digits and a NUL byte.
+pub const FOG_PEER_ID_SIZE: usize = 17;
+
+/// Size of what names a mesh's file as text: 64 hexadecimal digits and a NUL byte.
+pub const FOG_FILE_ID_SIZE: usize = 65;
 
 /// Size of a contact as text: node, key and epoch with colons between them, and a NUL byte.
 pub const FOG_CONTACT_SIZE: usize = 135;

@@ -9,9 +9,13 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <iterator>
+#include <map>
+#include <mutex>
 #include <sstream>
 #include <string_view>
 #include <thread>
@@ -1476,6 +1480,309 @@ void test_closing_a_client_ends_what_is_waited_for() {
     node.close();
 }
 
+// ---- a mesh -----------------------------------------------------------------------------------
+
+const std::chrono::minutes patience(5);
+
+/// The next event for which that holds.
+template <class Holds>
+fc::mesh_event until(const fc::mesh_node &node, Holds &&holds) {
+    while (true) {
+        auto event = node.receive(patience);
+        if (!event) {
+            throw std::runtime_error("what is waited for did not happen");
+        }
+        if (holds(*event)) {
+            return *event;
+        }
+    }
+}
+
+fc::mesh_event until(const fc::mesh_node &node, fc::mesh_kind kind) {
+    return until(node, [&](const fc::mesh_event &event) { return event.kind == kind; });
+}
+
+void reached(const fc::mesh_node &node, const std::string &id, fc::delivery_state state) {
+    until(node, [&](const fc::mesh_event &event) {
+        return event.kind == fc::mesh_kind::delivery && event.id == id && event.state == state;
+    });
+}
+
+/// A folder for one test.
+struct temporary_folder {
+    std::string path = (std::filesystem::temp_directory_path() / "fogcompute-XXXXXX").string();
+
+    temporary_folder() {
+        if (mkdtemp(path.data()) == nullptr) {
+            throw std::runtime_error("mkdtemp");
+        }
+    }
+    temporary_folder(const temporary_folder &) = delete;
+    ~temporary_folder() { std::filesystem::remove_all(path); }
+};
+
+void test_nodes_of_a_mesh_talk() {
+    const temporary_folder folder;
+    const std::string file = folder.path + "/alice";
+    std::string alice_id, sent;
+    {
+        const fc::mesh_node alice("alice", {file}), bob("bob");
+        alice_id = alice.id();
+        const auto address = bob.listen();
+        alice.connect(address);
+        until(alice, fc::mesh_kind::peer_joined);
+        until(bob, fc::mesh_kind::peer_joined);
+        const auto peers = alice.peers();
+        CHECK(peers.size() == 1 && peers[0].id == bob.id() && peers[0].nickname == "bob");
+        CHECK(peers[0].is_linked && peers[0].is_reachable);
+        sent = alice.send_private(bob.id(), "hello");
+        const auto came = until(bob, fc::mesh_kind::private_message);
+        CHECK(came.id == sent && came.text == "hello" && came.peer == alice.id());
+        CHECK(came.is_private && came.via == alice.id() && came.group.empty());
+        reached(alice, sent, fc::delivery_state::delivered);
+        bob.mark_read(alice.id(), sent);
+        reached(alice, sent, fc::delivery_state::read);
+        bob.set_nickname("robert");
+        CHECK(bob.nickname() == "robert");
+        bob.send_public("to all");
+        CHECK(until(alice, fc::mesh_kind::public_message).text == "to all");
+        CHECK(alice.stats().links == 1 && alice.counter("received") > 0);
+        THROWS(fc::invalid_argument, alice.counter("luck"));
+        CHECK(alice.disconnect(address) && !alice.disconnect(address));
+    }
+    const fc::mesh_node again("", {file});
+    CHECK(again.id() == alice_id && again.nickname() == "alice");
+    const auto history = again.history();
+    CHECK(history.size() == 2 && history[0].text == "to all" && !history[0].is_own);
+    CHECK(history[1].id == sent && history[1].state == fc::delivery_state::read);
+    CHECK(again.history(5, history[0].number).size() == 1);
+    again.close();
+}
+
+void test_groups_and_files_of_a_mesh() {
+    const temporary_folder folder;
+    const std::string large = folder.path + "/large", taken = folder.path + "/taken";
+    const fc::mesh_node alice("alice"), bob("bob");
+    alice.link_with(bob);
+    until(alice, fc::mesh_kind::peer_joined);
+    until(bob, fc::mesh_kind::peer_joined);
+    const auto group = alice.create_group("us", {bob.id()});
+    CHECK(until(bob, fc::mesh_kind::group).group == group);
+    const auto groups = bob.groups();
+    CHECK(groups.size() == 1 && groups[0].id == group && groups[0].name == "us");
+    CHECK((groups[0].members == std::vector<std::string>{alice.id(), bob.id()}));
+    THROWS(fc::not_group_creator, bob.change_group(group, {}));
+    const auto sent = alice.send_group(group, "between us");
+    const auto read = until(bob, fc::mesh_kind::group_message);
+    CHECK(read.id == sent && read.text == "between us" && read.group == group);
+    CHECK(bob.leave_group(group) && !bob.leave_group(group));
+
+    alice.send_file(bob.id(), fc::bytes_view("small", 5), "small.txt");
+    const auto small = until(bob, fc::mesh_kind::file);
+    CHECK(std::string(small.content.begin(), small.content.end()) == "small");
+    CHECK(small.text == "small.txt" && small.is_private);
+
+    const std::string content(100'000, 'x');
+    std::ofstream(large, std::ios::binary) << content;
+    const auto name = alice.offer_file(bob.id(), large);
+    const auto offered = until(bob, fc::mesh_kind::file_offered);
+    CHECK(offered.file == name && offered.length == content.size() && offered.text == "large");
+    bob.accept_file(name, taken);
+    const auto progress = until(bob, fc::mesh_kind::file_progress);
+    CHECK(progress.done > 0 && progress.done <= progress.length);
+    CHECK(until(bob, fc::mesh_kind::file_received).path == taken);
+    std::ostringstream copy;
+    copy << std::ifstream(taken, std::ios::binary).rdbuf();
+    CHECK(copy.str() == content);
+    CHECK(alice.cancel_file(name));
+}
+
+void test_what_a_mesh_refuses_is_thrown_by_name() {
+    const fc::mesh_node alice("alice"), bob("bob");
+    const std::string eight = "abababababababab", sixteen = eight + eight;
+    THROWS(fc::unknown_peer, alice.send_private(eight, "hello"));
+    THROWS(fc::unknown_group, alice.send_group(sixteen, "hello"));
+    THROWS(fc::unknown_file, alice.accept_file(sixteen + sixteen, "x"));
+    THROWS(fc::invalid_mesh_content, alice.send_public(""));
+    THROWS(fc::invalid_mesh_content, fc::mesh_node(""));
+    THROWS(fc::invalid_argument, alice.connect("nowhere"));
+    THROWS(fc::invalid_argument, alice.send_private("xyz", "hello"));
+    THROWS(fc::invalid_argument, alice.create_group("us", {sixteen}));
+    THROWS(fc::invalid_argument, alice.add_radio(nullptr));
+    THROWS(fc::invalid_argument, alice.when_readable(nullptr));
+    THROWS(fc::listen_failed, bob.listen(alice.listen()));
+    CHECK(!alice.receive(std::chrono::nanoseconds(0)));
+    std::promise<void> woken;
+    alice.when_readable([&] { woken.set_value(); });
+    alice.link_with(bob);
+    woken.get_future().wait();
+    CHECK(alice.receive(std::chrono::nanoseconds(0)).has_value());
+    alice.close();
+    alice.close();
+    THROWS(fc::closed, alice.peers());
+    THROWS(fc::closed, while (true) { alice.receive(patience); });
+}
+
+class loopback_radio;
+
+/// Carries values between the radios that are in it.
+struct common_air {
+    std::mutex lock;
+    std::vector<loopback_radio *> radios;
+    std::map<std::uint64_t, std::array<loopback_radio *, 2>> ends;
+    std::uint64_t links = 0;
+};
+
+/// A radio whose air is this program: what one writes, the other one hears.
+class loopback_radio final : public fc::radio {
+public:
+    explicit loopback_radio(common_air &of) : air_(of) {
+        const std::lock_guard<std::mutex> held(air_.lock);
+        address_ = static_cast<std::uint8_t>(air_.radios.size());
+        air_.radios.push_back(this);
+    }
+
+    bool is_central() const override { return true; }
+    bool is_peripheral() const override { return true; }
+    std::size_t links_max() const override { return 8; }
+
+    void attach(std::shared_ptr<const fc::radio_inbox> inbox) override {
+        const std::lock_guard<std::mutex> held(air_.lock);
+        if (refuses) {
+            throw std::logic_error("no permission");
+        }
+        inbox_ = std::move(inbox);
+    }
+
+    void advertise(fc::bytes_view service_data) override {
+        each_other([&](loopback_radio &other) {
+            other.inbox_->discovered(here(), -40, service_data);
+        });
+    }
+
+    void stop_advertising() override {}
+
+    // Who is attached later is heard by its advert.
+    void scan() override {
+        each_other([&](loopback_radio &other) { inbox_->discovered(other.here(), -40); });
+    }
+
+    void stop_scanning() override {}
+
+    bool connect(fc::bytes_view peer) override {
+        const std::lock_guard<std::mutex> held(air_.lock);
+        if (peer.size() != 1 || *peer.data() >= air_.radios.size()) {
+            return false;
+        }
+        auto &other = *air_.radios[*peer.data()];
+        const auto link = ++air_.links;
+        air_.ends[link] = {this, &other};
+        inbox_->connected(link, other.here(), true, 517);
+        other.inbox_->connected(link, here(), false, 517);
+        inbox_->subscribed(link);
+        other.inbox_->subscribed(link);
+        return true;
+    }
+
+    void disconnect(std::uint64_t link) override {
+        const std::lock_guard<std::mutex> held(air_.lock);
+        end(link);
+    }
+
+    bool write(std::uint64_t link, fc::bytes_view value, bool) override {
+        return notify(link, value);
+    }
+
+    bool notify(std::uint64_t link, fc::bytes_view value) override {
+        const std::lock_guard<std::mutex> held(air_.lock);
+        if (throws) {
+            throw std::runtime_error("the antenna fell off");
+        }
+        const auto found = air_.ends.find(link);
+        if (found == air_.ends.end()) {
+            return false;
+        }
+        values++;
+        const auto &ends = found->second;
+        return (ends[0] == this ? ends[1] : ends[0])->inbox_->received(link, value);
+    }
+
+    void detach() override {
+        const std::lock_guard<std::mutex> held(air_.lock);
+        const auto ends = air_.ends;
+        for (const auto &[link, both] : ends) {
+            end(link);
+        }
+        inbox_ = nullptr;
+        detached++;
+        throw std::runtime_error("nobody hears this");
+    }
+
+    std::atomic<bool> refuses{false}, throws{false};
+    std::atomic<int> values{0}, detached{0};
+
+private:
+    fc::bytes_view here() const { return {&address_, 1}; }
+
+    template <class Act>
+    void each_other(Act &&act) {
+        const std::lock_guard<std::mutex> held(air_.lock);
+        for (auto *other : air_.radios) {
+            if (other != this && other->inbox_) {
+                act(*other);
+            }
+        }
+    }
+
+    /// With the lock.
+    void end(std::uint64_t link) {
+        const auto found = air_.ends.find(link);
+        if (found == air_.ends.end()) {
+            return;
+        }
+        for (auto *one : found->second) {
+            one->inbox_->disconnected(link, one == this);
+        }
+        air_.ends.erase(found);
+    }
+
+    common_air &air_;
+    std::uint8_t address_ = 0;
+    std::shared_ptr<const fc::radio_inbox> inbox_;
+};
+
+void test_nodes_talk_over_a_radio_written_in_cpp() {
+    common_air air;
+    const auto near = std::make_shared<loopback_radio>(air);
+    const auto far = std::make_shared<loopback_radio>(air);
+    {
+        const fc::mesh_node alice("alice"), bob("bob");
+        near->refuses = true;
+        THROWS(std::logic_error, alice.add_radio(near));
+        CHECK(near->detached == 1);
+        near->refuses = false;
+        alice.add_radio(near);
+        bob.add_radio(far);
+        until(alice, fc::mesh_kind::peer_joined);
+        until(bob, fc::mesh_kind::peer_joined);
+        const auto sent = alice.send_private(bob.id(), "over the air");
+        CHECK(until(bob, fc::mesh_kind::private_message).text == "over the air");
+        reached(alice, sent, fc::delivery_state::delivered);
+
+        // What a radio throws ends that connection, and neither node.
+        near->throws = true;
+        alice.send_public("lost");
+        const auto failed = until(alice, fc::mesh_kind::radio_failed);
+        CHECK(failed.text == "the antenna fell off" && failed.number == 0);
+        until(alice, fc::mesh_kind::link_down);
+        near->throws = false;
+        CHECK(alice.peers().size() == 1);
+    }
+    CHECK(near->values > 0 && far->values > 0);
+    CHECK(near->detached == 2 && far->detached == 1);
+    CHECK(near.use_count() == 1 && far.use_count() == 1);
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -1515,6 +1822,10 @@ int main(int argc, char **argv) {
         TEST(a_chosen_route_is_taken),
         TEST(what_a_mixnet_cannot_do_is_thrown_by_name),
         TEST(closing_a_client_ends_what_is_waited_for),
+        TEST(nodes_of_a_mesh_talk),
+        TEST(groups_and_files_of_a_mesh),
+        TEST(what_a_mesh_refuses_is_thrown_by_name),
+        TEST(nodes_talk_over_a_radio_written_in_cpp),
 #undef TEST
     };
     if (argc != 2) {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use fogcompute::base::{Digest, ParseIdError};
 use fogcompute::bitchat::file::File;
 use fogcompute::bitchat::group::GroupId;
-use fogcompute::bitchat::{DeliveryState, PeerId};
+use fogcompute::bitchat::{DeliveryState, PeerId, Protection};
 use fogcompute::transport::{
-    Activity, Address, LinkEnded, RadioEvent, RadioFailure, RadioLink, Role,
+    Activity, Address, LinkEnded, RadioEvent, RadioFailure, RadioLimits, RadioLink, Role,
 };
 use fogcompute::{HostRadio, MeshFileEnd, MeshNodeConfig, MeshRecord};
 use pyo3::prelude::*;
@@ -75,7 +75,7 @@ pub(crate) fn address(py: Python<'_>, text: &str) -> PyResult<std::net::SocketAd
 ///
 /// Kinds: `peer_joined`, `peer_left`, `peer_changed`, `session_ready`, `public`, `private`,
 /// `delivery`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
-/// `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`.
+/// `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`, `radio_failed`.
 #[pyclass(frozen, module = "fogcompute.mesh")]
 pub(crate) struct MeshEvent {
     record: MeshRecord,
@@ -115,7 +115,8 @@ impl MeshEvent {
         self.record.id.as_deref()
     }
 
-    /// A message's text, or the name of a file, which came from somebody else: no path to write to.
+    /// A message's text; the name of a file, which came from somebody else: no path to write to; or what
+    /// a radio raised.
     #[getter]
     fn text(&self) -> Option<&str> {
         self.record.text.as_deref()
@@ -137,6 +138,13 @@ impl MeshEvent {
     #[getter]
     fn via(&self) -> Option<Hex<PeerId>> {
         self.record.via.map(Hex)
+    }
+
+    /// What a private message was encrypted with: `ratchet`, a key of its own that is gone once it is
+    /// read, or `noise`, the keys of a session, which last up to a day, or of an envelope.
+    #[getter]
+    fn protection(&self) -> Option<&'static str> {
+        self.record.protection.map(Protection::name)
     }
 
     /// Hops that a public message seems to have taken: nothing proves the number.
@@ -206,7 +214,7 @@ impl MeshEvent {
         &self.bytes
     }
 
-    /// The number of a link, or the type of something unknown.
+    /// The number of a link, of a radio (0 is the first one), or of the type of something unknown.
     #[getter]
     fn number(&self) -> u64 {
         self.record.number
@@ -239,6 +247,8 @@ pub(crate) struct MeshPeer {
     is_linked: bool,
     /// Whether there is a session with it.
     has_session: bool,
+    /// Whether private messages to it are under keys of their own.
+    has_ratchet: bool,
     /// Whom it has links to, says it.
     neighbours: Tuple<Hex<PeerId>>,
 }
@@ -415,66 +425,72 @@ impl RadioInbox {
 }
 
 /// A radio whose methods are Python's.
-struct Radio(Py<PyAny>);
+struct Radio {
+    radio: Py<PyAny>,
+    limits: RadioLimits,
+}
 
 impl Radio {
-    /// What a method says: nothing or something true is yes. What it raises is told as unraisable.
-    fn ask<A>(&self, method: &str, arguments: A) -> Option<bool>
+    /// What a method says: nothing or something true is yes. What it raises is told as unraisable too.
+    fn ask<A>(&self, method: &str, arguments: A) -> Result<bool, String>
     where
         A: for<'py> pyo3::call::PyCallArgs<'py>,
     {
-        Python::try_attach(|py| {
-            let radio = self.0.bind(py);
+        let said = Python::try_attach(|py| {
+            let radio = self.radio.bind(py);
             let said = radio
                 .call_method1(method, arguments)
                 .and_then(|said| Ok(said.is_none() || said.is_truthy()?));
-            said.map_err(|error| error.write_unraisable(py, Some(radio)))
-                .ok()
-        })?
+            said.map_err(|error| {
+                let reason = error.to_string();
+                error.write_unraisable(py, Some(radio));
+                reason
+            })
+        });
+        said.unwrap_or_else(|| Err("the interpreter has ended".to_owned()))
     }
 }
 
 impl HostRadio for Radio {
-    fn limits(&self) -> Option<(bool, bool, usize)> {
-        Python::try_attach(|py| {
-            let radio = self.0.bind(py);
-            let limits = radio.call_method0("limits").and_then(|said| said.extract());
-            limits
-                .map_err(|error: PyErr| error.write_unraisable(py, Some(radio)))
-                .ok()
-        })?
+    fn limits(&self) -> RadioLimits {
+        self.limits
     }
 
-    fn advertise(&mut self, service_data: &[u8]) -> Option<bool> {
+    fn advertise(&mut self, service_data: &[u8]) -> Result<bool, String> {
         self.ask("advertise", (service_data.to_vec(),))
     }
 
-    fn stop_advertising(&mut self) -> Option<bool> {
+    fn stop_advertising(&mut self) -> Result<bool, String> {
         self.ask("stop_advertising", ())
     }
 
-    fn scan(&mut self) -> Option<bool> {
+    fn scan(&mut self) -> Result<bool, String> {
         self.ask("scan", ())
     }
 
-    fn stop_scanning(&mut self) -> Option<bool> {
+    fn stop_scanning(&mut self) -> Result<bool, String> {
         self.ask("stop_scanning", ())
     }
 
-    fn connect(&mut self, peer: &[u8]) -> Option<bool> {
+    fn connect(&mut self, peer: &[u8]) -> Result<bool, String> {
         self.ask("connect", (peer.to_vec(),))
     }
 
-    fn disconnect(&mut self, link: u64) -> Option<bool> {
+    fn disconnect(&mut self, link: u64) -> Result<bool, String> {
         self.ask("disconnect", (link,))
     }
 
-    fn write(&mut self, link: u64, value: &[u8], with_response: bool) -> Option<bool> {
+    fn write(&mut self, link: u64, value: &[u8], with_response: bool) -> Result<bool, String> {
         self.ask("write", (link, value.to_vec(), with_response))
     }
 
-    fn notify(&mut self, link: u64, value: &[u8]) -> Option<bool> {
+    fn notify(&mut self, link: u64, value: &[u8]) -> Result<bool, String> {
         self.ask("notify", (link, value.to_vec()))
+    }
+
+    fn detach(&mut self) {
+        // What it raises was told as unraisable.
+        let _ = self.ask("detach", ());
     }
 }
 
@@ -598,11 +614,19 @@ impl MeshNode {
 
     /// Talks over a radio too: an object with the methods of `BleRadio`.
     ///
-    /// Its `attach` is called at once, with the inbox in which it tells what happens; the others run on
-    /// the node's thread. Raises `MeshBusyError` for a ninth radio, and what `attach` does.
+    /// Its `limits` and then its `attach` are called at once, the latter with the inbox in which it tells
+    /// what happens; the others run on the node's thread. Raises `MeshBusyError` for a ninth radio, and
+    /// what those two do.
     fn add_radio(&self, py: Python<'_>, radio: Py<PyAny>) -> PyResult<()> {
         let attach = radio.getattr(py, "attach")?;
-        let (radio, inbox) = fogcompute::host_radio(Radio(radio));
+        let limits = radio.call_method0(py, "limits")?;
+        let (is_central, is_peripheral, links_max) = limits.extract(py)?;
+        let limits = RadioLimits {
+            is_central,
+            is_peripheral,
+            links_max,
+        };
+        let (radio, inbox) = fogcompute::host_radio(Radio { radio, limits });
         attach.call1(py, (RadioInbox(inbox),))?;
         self.ask(py, |node| Ok(node.add_radio(radio)?))
     }
@@ -744,6 +768,7 @@ impl MeshNode {
             is_reachable: peer.is_reachable,
             is_linked: peer.is_linked,
             has_session: peer.has_session,
+            has_ratchet: peer.has_ratchet,
             neighbours: Tuple(peer.neighbours.into_iter().map(Hex).collect()),
         });
         Ok(Tuple(peers.collect()))

@@ -255,16 +255,34 @@ impl PendingAnswer {
     }
 }
 
-/// A wait for messages that takes none of them.
+/// A wait for messages or events that takes none of them.
 #[derive(uniffi::Object)]
 pub struct Readiness(pub(crate) Waiting<()>);
 
+impl Readiness {
+    /// Whoever waits does not keep `of` open: its release ends the wait, with that error.
+    pub(crate) fn of<T: Send + Sync + 'static>(
+        of: &Arc<T>,
+        readable: impl Future<Output = ()> + Send + 'static,
+        released: impl FnOnce() -> FogError + Send + 'static,
+    ) -> Arc<Self> {
+        let of = Arc::downgrade(of);
+        Arc::new(Self(Waiting::new(async move {
+            readable.await;
+            if of.strong_count() > 0 {
+                return Ok(());
+            }
+            Err(released())
+        })))
+    }
+}
+
 #[uniffi::export]
 impl Readiness {
-    /// Ends when there is a message to receive, or when none will come. It can be waited for once.
+    /// Ends when there is something to receive, or when nothing will come. It can be waited for once.
     ///
     /// # Errors
-    /// [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+    /// [`FogError::Closed`] if what is received from was released, [`FogError::Cancelled`].
     pub async fn wait(&self) -> Result<(), FogError> {
         self.0.wait().await
     }
@@ -492,17 +510,10 @@ impl MixnetClient {
     /// A wait for the next message, which [`MixnetClient::try_receive`] then takes. In two calls,
     /// for else a message could be lost with a wait that is given up.
     pub fn readable(self: Arc<Self>) -> Arc<Readiness> {
-        let readable = self.0.readable();
-        // Whoever waits does not keep the client open.
-        let client = Arc::downgrade(&self);
-        Arc::new(Readiness(Waiting::new(async move {
-            readable.await;
-            if client.strong_count() > 0 {
-                return Ok(());
-            }
-            let what = "mixnet client";
-            Err(MixnetError::Closed { what }.into())
-        })))
+        let what = "mixnet client";
+        Readiness::of(&self, self.0.readable(), move || {
+            MixnetError::Closed { what }.into()
+        })
     }
 
     /// Goes on with another topology of the network: nodes joined or left, or an epoch began. In

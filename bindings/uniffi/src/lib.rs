@@ -7,7 +7,7 @@
 //!
 //! | in Rust | in Swift and Kotlin |
 //! |---|---|
-//! | identifiers | hexadecimal text: 64 digits for nodes, 32 for all others |
+//! | identifiers | hexadecimal text: 64 digits for nodes and files, 16 for peers of a mesh, 32 for all others |
 //! | amounts | decimal text of base units |
 //! | keys, packets, messages, modules | `Data`, `ByteArray` |
 //! | contacts, addresses | text |
@@ -23,6 +23,7 @@ mod coordination;
 mod credits;
 mod error;
 mod fog;
+mod mesh;
 mod mixnode;
 mod optimise;
 mod packets;
@@ -51,6 +52,10 @@ pub use credits::{
 };
 pub use error::{ErrorCode, ErrorCodeEntry, FogError, error_codes, panic_on_purpose};
 pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};
+pub use mesh::{
+    BleRadio, MeshEvent, MeshFile, MeshFileEnd, MeshGroup, MeshMessage, MeshNode, MeshNodeConfig,
+    MeshNodeStats, MeshPeer, RadioError, RadioInbox, RadioLimits,
+};
 pub use mixnode::{MixnetNode, MixnetNodeConfig, MixnetNodeStats};
 pub use optimise::{
     Assignment, Ended, Evaluation, Genome, Job, LeftOut, LeftOutReason, Node, Nsga2, PartialPlan,

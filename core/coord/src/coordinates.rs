@@ -1,5 +1,7 @@
 //! Where nodes are, in milliseconds.
 
+use std::time::Duration;
+
 use fogcompute_base::Rng;
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use thiserror::Error;
@@ -33,6 +35,9 @@ const MOVE_GAIN: f64 = 0.25;
 
 /// Weight of a measurement in the estimate of the error (c_e).
 const ERROR_GAIN: f64 = 0.25;
+
+/// Round trips that [`RoundTrips`] keeps.
+pub const ROUND_TRIPS_KEPT: usize = 4;
 
 const AXES: usize = 3;
 
@@ -294,6 +299,32 @@ impl Coordinate {
     }
 }
 
+/// The last few round trips to one peer, of which the shortest says how far it is: whatever was in the
+/// way of a message only made it later.
+///
+/// Source: Ledlie, Gardner, Seltzer 2007, "Network coordinates in the wild", §3.2 (a moving percentile
+/// over four samples).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RoundTrips {
+    latest: [Option<Duration>; ROUND_TRIPS_KEPT],
+    next: usize,
+}
+
+impl RoundTrips {
+    /// Adds one, in place of the oldest if there are [`ROUND_TRIPS_KEPT`]. Returns the shortest.
+    pub fn push(&mut self, round_trip: Duration) -> Duration {
+        self.latest[self.next] = Some(round_trip);
+        self.next = (self.next + 1) % ROUND_TRIPS_KEPT;
+        self.shortest().unwrap_or(round_trip)
+    }
+
+    /// The shortest of them, if there is one.
+    #[must_use]
+    pub fn shortest(&self) -> Option<Duration> {
+        self.latest.iter().flatten().min().copied()
+    }
+}
+
 /// A random direction: a point of the unit sphere, uniformly.
 fn direction(rng: &mut (impl Rng + ?Sized)) -> [f64; AXES] {
     loop {
@@ -325,6 +356,17 @@ mod tests {
 
     fn is_valid(it: &Coordinate) -> bool {
         Coordinate::new(it.position, it.height, it.error) == Ok(*it)
+    }
+
+    #[test]
+    fn the_shortest_of_the_last_round_trips_counts() {
+        let millis = Duration::from_millis;
+        let mut trips = RoundTrips::default();
+        assert_eq!(trips.shortest(), None);
+        for (millis_taken, shortest) in [(20, 20), (5, 5), (900, 5), (8, 5), (9, 5), (30, 8)] {
+            assert_eq!(trips.push(millis(millis_taken)), millis(shortest));
+            assert_eq!(trips.shortest(), Some(millis(shortest)));
+        }
     }
 
     /// Lets everybody measure random others, and gives the median of the relative errors of all

@@ -27,7 +27,7 @@ use crate::error::{
 };
 use crate::event::{Event, LossReason};
 use crate::job::{JobSpec, JobSummary, TaskView};
-use crate::journal::{Journal, Record, Stored};
+use crate::journal::{Journal, Record, Stored, StoredNode};
 use crate::kind::{NodeKind, PrivacyLevel, Status};
 use crate::metrics::Metrics;
 use crate::registry::{
@@ -44,6 +44,10 @@ pub const OPEN_TASKS_MAX: usize = 10 * JOB_TASKS_MAX;
 /// Most tasks that have ended and are still remembered. Of older ones the host's store knows more;
 /// their ids stay taken, because the ledger remembers them.
 pub const ENDED_TASKS_MAX: usize = 100_000;
+
+/// Most jobs of which all tasks have ended that are remembered, if [`Config::ended_jobs_max`] does not
+/// say otherwise.
+pub const ENDED_JOBS_MAX: usize = 100_000;
 
 /// Least time between two snapshots of the fog: with as many as are kept they reach back an hour and a
 /// half.
@@ -88,6 +92,9 @@ pub struct Config {
     pub breaker: BreakerConfig,
     /// Up to how many open tasks more are admitted.
     pub watermarks: Watermarks,
+    /// Most jobs of which all tasks have ended that are remembered, the latest. Older ones are known
+    /// to the host's store alone: it refuses whoever submits one of those again.
+    pub ended_jobs_max: usize,
     /// Shortest lease of an attempt.
     pub lease_min: Duration,
     /// A lease is this many times the estimated run time, if that is longer.
@@ -112,6 +119,7 @@ impl Default for Config {
             detector: DetectorConfig::default(),
             breaker: BreakerConfig::default(),
             watermarks: Watermarks::default(),
+            ended_jobs_max: ENDED_JOBS_MAX,
             lease_min: Duration::from_secs(60),
             lease_factor: 10.0,
             ahead: Duration::from_millis(50),
@@ -154,6 +162,8 @@ pub struct Coordinator {
     tasks: BTreeMap<TaskId, Task>,
     /// Tasks that have ended, in that order.
     ended: VecDeque<TaskId>,
+    /// Jobs that have, in that order.
+    ended_jobs: VecDeque<JobId>,
     /// Jobs of which some tasks are remembered no more.
     partial: BTreeSet<JobId>,
     /// Number of the next task.
@@ -235,6 +245,7 @@ impl Coordinator {
             jobs: BTreeMap::new(),
             tasks: BTreeMap::new(),
             ended: VecDeque::new(),
+            ended_jobs: VecDeque::new(),
             partial: BTreeSet::new(),
             arrivals: 0,
             open: 0,
@@ -272,8 +283,8 @@ impl Coordinator {
     pub fn recover(config: Config, stored: Stored, now: Instant) -> Result<Self, RecoverError> {
         let mut this = Self::new(config)?;
         this.arrivals = stored.arrivals;
-        for (node, reputation) in stored.nodes {
-            this.registry.remember(node, reputation, now);
+        for node in stored.nodes {
+            this.registry.remember(node, now);
         }
         for job in stored.jobs {
             if this.jobs.insert(job.id, job.summary).is_some() {
@@ -281,6 +292,9 @@ impl Coordinator {
             }
             // A store gives no task that has ended and is settled.
             this.partial.insert(job.id);
+            if job.summary.open == 0 {
+                this.ended_jobs.push_back(job.id);
+            }
         }
         let mut ended_jobs = BTreeMap::new();
         for mut stored in stored.tasks {
@@ -341,7 +355,7 @@ impl Coordinator {
                     this.unplaced.insert(task.turn(id));
                 }
                 TaskState::Assigned { node, attempt } => {
-                    this.registry.remember(node, Reputation::default(), now);
+                    this.registry.remember(StoredNode::new(node), now);
                     // Its speed is not known before it registers.
                     let lease = now + this.config.lease_min.max(this.config.detector.timeout);
                     let remembered = this.registry.update(node, |known| {
@@ -373,6 +387,7 @@ impl Coordinator {
         let ended = ended_jobs.into_iter();
         this.withheld
             .extend(ended.map(|(job, summary)| Event::JobEnded { job, summary }));
+        this.forget_jobs();
         Ok(this)
     }
 
@@ -603,7 +618,8 @@ impl Coordinator {
         Ok(true)
     }
 
-    /// What became of a job so far.
+    /// What became of a job so far. `None` also if it ended long ago: see
+    /// [`Config::ended_jobs_max`].
     #[must_use]
     pub fn job(&self, job: JobId) -> Option<JobSummary> {
         self.jobs.get(&job).copied()
@@ -656,27 +672,30 @@ impl Coordinator {
         debug_assert!(inserted, "there was room");
         self.take_snapshot(host.now, host.wall);
         self.dispatch_again(node, host.now);
+        // It may have nothing left since before a crash.
+        self.tell_drained(node);
         self.place(host);
         Ok(())
     }
 
     /// Dispatches what a node had when the coordinator was killed: neither knows whether the other
-    /// still does. What the node has no room for now is not asked for again: it may come all the
-    /// same, until its lease is over.
+    /// still does. What the node has no room for now is dispatched when it has; until then it may
+    /// come all the same, before its lease is over.
     fn dispatch_again(&mut self, id: NodeId, now: Instant) {
         let known = self.registry.nodes().get(&id);
-        if known.is_none_or(|node| node.running.values().all(|held| held.dispatched)) {
+        if !known.is_some_and(|node| !node.lost && node.has_undispatched()) {
             return;
         }
         self.registry.update(id, |node| {
-            let started = node.running.values();
+            let started = node.running().values();
             let dispatched = started.filter(|held| held.dispatched && !held.ahead);
             let (mut slots, mut memory_bytes) = (0, 0_u64);
             for held in dispatched {
                 slots += 1;
                 memory_bytes = memory_bytes.saturating_add(held.memory_bytes);
             }
-            for (&task, held) in &mut node.running {
+            let mut again = Vec::new();
+            for (&task, held) in node.running() {
                 let known = self.tasks.get(&task);
                 let Some((known, spec)) =
                     known.and_then(|known| Some((known, known.spec.clone()?)))
@@ -693,9 +712,11 @@ impl Coordinator {
                 {
                     continue;
                 }
-                held.dispatched = true;
                 (slots, memory_bytes) = (slots + 1, needed);
-                held.lease = now + lease(&self.config, known.fuel_estimate, &node.offer);
+                again.push((
+                    task,
+                    now + lease(&self.config, known.fuel_estimate, &node.offer),
+                ));
                 self.withheld.push_back(Event::Dispatch {
                     node: id,
                     task,
@@ -703,6 +724,10 @@ impl Coordinator {
                     privacy: known.privacy,
                     spec,
                 });
+            }
+            for (task, lease) in again {
+                node.set_dispatched(task, true);
+                node.renew(task, lease);
             }
         });
     }
@@ -774,6 +799,7 @@ impl Coordinator {
         }
         let was_draining = |known: &mut Node| mem::replace(&mut known.draining, true);
         if self.registry.update(node, was_draining) == Some(false) {
+            self.write_draining(node, true);
             self.withdraw_unsaid(node, host.now);
             self.recall(node, usize::MAX);
             self.tell_drained(node);
@@ -790,9 +816,14 @@ impl Coordinator {
         }
         let was_draining = |known: &mut Node| mem::take(&mut known.draining);
         if self.registry.update(node, was_draining) == Some(true) {
+            self.write_draining(node, false);
             self.place(host);
         }
         true
+    }
+
+    fn write_draining(&mut self, node: NodeId, draining: bool) {
+        self.records.push(Record::Draining { node, draining });
     }
 
     fn is_there(&self, node: NodeId) -> bool {
@@ -812,7 +843,7 @@ impl Coordinator {
             let node = self.registry.nodes().get(&id);
             let fits = node.is_some_and(|node| {
                 !(node.lost || node.draining)
-                    && node.running.len() - node.ahead.len() <= node.offer.slots()
+                    && node.running().len() - node.ahead.len() <= node.offer.slots()
                     && node.held(0) <= node.offer.memory_bytes
             });
             if fits || !self.runs(task_id, id, attempt) {
@@ -823,12 +854,15 @@ impl Coordinator {
                     if (*task, *number) == (task_id, attempt))
             });
             let inherited = self.registry.update(id, |node| {
-                let held = node.running.get_mut(&task_id);
-                let held = held.filter(|held| held.inherited);
-                held.map(|held| held.dispatched = false)
+                let held = node.running().get(&task_id);
+                let inherited = held.is_some_and(|held| held.inherited);
+                if inherited {
+                    node.set_dispatched(task_id, false);
+                }
+                inherited
             });
             // It may be at it since an earlier life: it is only not asked again.
-            if inherited.flatten().is_some() {
+            if inherited == Some(true) {
                 continue;
             }
             let Some(task) = self.tasks.get_mut(&task_id) else {
@@ -865,7 +899,7 @@ impl Coordinator {
 
     fn tell_drained(&mut self, node: NodeId) {
         let known = self.registry.nodes().get(&node);
-        if known.is_some_and(|known| known.draining && known.running.is_empty()) {
+        if known.is_some_and(|known| known.draining && known.running().is_empty()) {
             self.withheld.push_back(Event::Drained { node });
         }
     }
@@ -891,7 +925,7 @@ impl Coordinator {
         if mem::take(&mut self.held) {
             let there = self.registry.nodes().iter();
             let there: Vec<_> = there
-                .filter(|(_, node)| !node.lost && !node.running.is_empty())
+                .filter(|(_, node)| !node.lost && !node.running().is_empty())
                 .map(|(id, _)| *id)
                 .collect();
             for node in there {
@@ -916,7 +950,8 @@ impl Coordinator {
         }
     }
 
-    /// A job comes in: its price is reserved, its tasks are placed.
+    /// A job comes in: its price is reserved, its tasks are placed. The host gives no job that its
+    /// store knows and this has forgotten.
     ///
     /// # Errors
     /// [`SubmitError`].
@@ -1119,6 +1154,7 @@ impl Coordinator {
                     |known: &mut Node| known.free_slot(id, attempt, Outcome::Nothing, host.now);
                 if self.registry.update(node, freed) == Some(true) {
                     self.tell_drained(node);
+                    self.dispatch_again(node, host.now);
                     self.place_if_idle(Some(node), host);
                 }
                 return Err(error.into());
@@ -1127,6 +1163,7 @@ impl Coordinator {
         if let Some(reason) = lost {
             self.lose_attempt(id, node, reason, host.now);
             self.registry.update(node, |known| known.hear(host.now));
+            self.dispatch_again(node, host.now);
             self.place(host);
             return if reason == LossReason::OverLimits {
                 Err(ReportError::OverLimits { task: id })
@@ -1141,7 +1178,7 @@ impl Coordinator {
                     .registry
                     .nodes()
                     .get(&node)
-                    .and_then(|known| known.running.get(&id))
+                    .and_then(|known| known.running().get(&id))
                     .map_or(Amount::ZERO, |attempt| attempt.price_per_gigafuel);
                 // The ledger moves no zero amounts.
                 if rate == Amount::ZERO {
@@ -1182,6 +1219,7 @@ impl Coordinator {
         });
         self.end_task(id, state, result, payee, paid);
         self.tell_drained(node);
+        self.dispatch_again(node, host.now);
         self.place_if_idle(Some(node), host);
         Ok(paid)
     }
@@ -1196,13 +1234,14 @@ impl Coordinator {
         host: &mut Host<'_, B, R>,
     ) -> bool {
         let known = self.registry.nodes().get(&node);
-        let held = known.and_then(|known| known.running.get(&task));
+        let held = known.and_then(|known| known.running().get(&task));
         if held.is_none_or(|held| held.number != attempt) {
             return false;
         }
         if attempt >= self.config.attempts_max && self.runs(task, node, attempt) {
             // A node that gives back whatever it gets must not have it for ever.
             self.lose_attempt(task, node, LossReason::GivenBack, host.now);
+            self.dispatch_again(node, host.now);
             self.place_if_idle(Some(node), host);
             return true;
         }
@@ -1226,6 +1265,7 @@ impl Coordinator {
             });
         }
         self.tell_drained(node);
+        self.dispatch_again(node, host.now);
         self.place_if_idle(Some(node), host);
         true
     }
@@ -1236,12 +1276,10 @@ impl Coordinator {
         node: NodeId,
     ) -> impl Iterator<Item = (TaskId, u32, PrivacyLevel, &TaskSpec)> {
         let known = self.registry.nodes().get(&node).into_iter();
-        known
-            .flat_map(|known| &known.running)
-            .filter_map(|(id, held)| {
-                let task = self.tasks.get(id)?;
-                Some((*id, held.number, task.privacy, task.spec.as_ref()?))
-            })
+        known.flat_map(Node::running).filter_map(|(id, held)| {
+            let task = self.tasks.get(id)?;
+            Some((*id, held.number, task.privacy, task.spec.as_ref()?))
+        })
     }
 
     /// The submitter no longer wants a task: its reservation is released, its attempt revoked.
@@ -1293,7 +1331,7 @@ impl Coordinator {
         host: &mut Host<'_, B, R>,
     ) {
         let known = self.registry.nodes().get(&node);
-        if known.is_none_or(|known| known.lost && known.running.is_empty()) {
+        if known.is_none_or(|known| known.lost && known.running().is_empty()) {
             return;
         }
         self.take_down(node, reason, host.now);
@@ -1324,14 +1362,14 @@ impl Coordinator {
                     let barred = !node.breaker.permits(now);
                     changed |= mem::replace(&mut node.barred, barred) != barred;
                 }
-                for (&task, held) in &mut node.running {
-                    if held.lease <= now && unsaid.contains(&(id, task, held.number)) {
+                for (task, number) in node.lapsed(now).collect::<Vec<_>>() {
+                    if unsaid.contains(&(id, task, number)) {
                         let fuel = self.tasks.get(&task).map_or(0, |task| task.fuel_estimate);
-                        held.lease = now + lease(&self.config, fuel, &node.offer);
+                        node.renew(task, now + lease(&self.config, fuel, &node.offer));
+                    } else {
+                        lapsed.push((id, task, number));
                     }
                 }
-                let over = node.running.iter().filter(|(_, held)| held.lease <= now);
-                lapsed.extend(over.map(|(task, held)| (id, *task, held.number)));
             });
         }
         self.take_snapshot(now, host.wall);
@@ -1342,6 +1380,7 @@ impl Coordinator {
         for node in silent {
             self.take_down(node, LossReason::Silent, now);
         }
+        let freed: BTreeSet<_> = lapsed.iter().map(|(node, ..)| *node).collect();
         for (node, task, attempt) in lapsed {
             if self.runs(task, node, attempt) {
                 self.lose_attempt(task, node, LossReason::LeaseExpired, now);
@@ -1349,6 +1388,9 @@ impl Coordinator {
                 self.free_slot(node, task, attempt, now);
                 self.tell_drained(node);
             }
+        }
+        for node in freed {
+            self.dispatch_again(node, now);
         }
         self.place(host);
     }
@@ -1364,7 +1406,7 @@ impl Coordinator {
             }
             known.lost = true;
             known.suspect = false;
-            let running = known.running.iter();
+            let running = known.running().iter();
             let running: Vec<_> = running.map(|(task, held)| (*task, held.number)).collect();
             running
         });
@@ -1405,7 +1447,7 @@ impl Coordinator {
             return;
         };
         let held = self.registry.nodes().get(&node);
-        let held = held.and_then(|known| known.running.get(&id));
+        let held = held.and_then(|known| known.running().get(&id));
         let begun = held.is_none_or(|held| !held.ahead);
         // What was never begun says nothing about the task, nor about the node.
         let give_up = attempt >= self.config.attempts_max && (begun || attempt >= ATTEMPTS_MAX);
@@ -1530,12 +1572,25 @@ impl Coordinator {
                 job,
                 summary: *summary,
             });
+            self.ended_jobs.push_back(job);
         }
         if self.ended.len() > ENDED_TASKS_MAX
             && let Some(oldest) = self.ended.pop_front()
             && let Some(forgotten) = self.tasks.remove(&oldest)
+            && self.jobs.contains_key(&forgotten.job)
         {
             self.partial.insert(forgotten.job);
+        }
+        self.forget_jobs();
+    }
+
+    /// Of jobs that have ended the latest are remembered.
+    fn forget_jobs(&mut self) {
+        while self.ended_jobs.len() > self.config.ended_jobs_max
+            && let Some(oldest) = self.ended_jobs.pop_front()
+        {
+            self.jobs.remove(&oldest);
+            self.partial.remove(&oldest);
         }
     }
 
@@ -1799,17 +1854,11 @@ impl Coordinator {
     fn recall(&mut self, id: NodeId, count: usize) {
         let attempts_max = self.config.attempts_max;
         let recalled = self.registry.update(id, |node| {
-            let mut recalled = Vec::new();
-            for task in node.ahead.iter().rev().take(count) {
-                // The last attempt stays where it is.
-                if let Some(held) = node.running.get_mut(task)
-                    && held.number < attempts_max
-                    && !mem::replace(&mut held.recalled, true)
-                {
-                    recalled.push((*task, held.number));
-                }
-            }
-            recalled
+            let last: Vec<_> = node.ahead.iter().rev().take(count).copied().collect();
+            let last = last.into_iter();
+            // The last attempt stays where it is.
+            last.filter_map(|task| Some((task, node.recall(task, attempts_max)?)))
+                .collect::<Vec<_>>()
         });
         for (task, attempt) in recalled.into_iter().flatten() {
             // What was cancelled is revoked already.
@@ -2036,7 +2085,7 @@ impl Coordinator {
             let ahead = !node.has_room(task.memory_bytes);
             is_ahead = ahead;
             // It begins when one of those that run has ended, at the latest with its lease.
-            let leases = node.running.values().filter(|held| ahead && !held.ahead);
+            let leases = node.running().values().filter(|held| ahead && !held.ahead);
             let begins = leases.map(|held| held.lease).max().unwrap_or(now);
             let held = Attempt {
                 number: attempt,
@@ -2120,7 +2169,7 @@ impl Coordinator {
             let holds = |node: &NodeId, number| {
                 nodes
                     .get(node)
-                    .and_then(|node| node.running.get(&id))
+                    .and_then(|node| node.running().get(&id))
                     .is_some_and(|held| held.number == number)
             };
             let places = match task.state {
@@ -2142,7 +2191,7 @@ impl Coordinator {
         // Slots of cancelled attempts are the only ones whose task is elsewhere.
         let cancelled = nodes
             .values()
-            .flat_map(|node| node.running.keys())
+            .flat_map(|node| node.running().keys())
             .filter(|id| {
                 let task = self.tasks.get(id);
                 task.is_some_and(|task| task.state == TaskState::Cancelled)
@@ -2150,7 +2199,7 @@ impl Coordinator {
             .count();
         let held: usize = nodes
             .values()
-            .map(|node| node.waiting.len() + node.running.len())
+            .map(|node| node.waiting.len() + node.running().len())
             .sum();
         let count = (held + self.unplaced()).abs_diff(named + cancelled);
         if count > 0 || named != self.open {

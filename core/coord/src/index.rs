@@ -43,13 +43,13 @@ impl Keys {
     fn of(node: &Node) -> Self {
         Self {
             deadline: node.due(),
-            lost: (node.lost && node.running.is_empty()).then_some(node.heard),
+            lost: (node.lost && node.running().is_empty()).then_some(node.heard),
             status: node.status(),
             slots: node.free_slots(),
             memory_bytes: node.free_memory(),
             price: node.offer.price_per_gigafuel,
             idle: node.is_idle(),
-            running: node.running.len() - node.ahead.len(),
+            running: node.running().len() - node.ahead.len(),
             // What is checked to be from zero on orders as its bits do.
             distance: (node.distance_ms() + 0.0).to_bits(),
         }

@@ -72,6 +72,13 @@ pub enum Record {
         /// Its reputation.
         reputation: Reputation,
     },
+    /// A node is to leave, or takes tasks again.
+    Draining {
+        /// Which node.
+        node: NodeId,
+        /// Whether it is to leave.
+        draining: bool,
+    },
 }
 
 /// Where a coordinator writes down what happens: the host's store.
@@ -104,14 +111,38 @@ impl Journal for Forgetful {
 /// What a store kept, for [`Coordinator::recover`](crate::Coordinator::recover).
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
-    /// Every job ever admitted.
+    /// Jobs in the order of their submission: all with tasks that are given below, and of others as
+    /// many of the latest as a coordinator remembers.
     pub jobs: Vec<StoredJob>,
     /// Tasks that have not ended, and those that have and are not settled.
     pub tasks: Vec<StoredTask>,
     /// Nodes that are known.
-    pub nodes: Vec<(NodeId, Reputation)>,
+    pub nodes: Vec<StoredNode>,
     /// Number of the next task.
     pub arrivals: u64,
+}
+
+/// One node as a store kept it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StoredNode {
+    /// Which node.
+    pub id: NodeId,
+    /// What is known of its reliability.
+    pub reputation: Reputation,
+    /// Whether it is to leave.
+    pub draining: bool,
+}
+
+impl StoredNode {
+    /// A node of which nothing is known.
+    #[must_use]
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            reputation: Reputation::default(),
+            draining: false,
+        }
+    }
 }
 
 /// One job as a store kept it.
@@ -213,7 +244,9 @@ impl JobSummary {
 pub struct MemoryJournal {
     jobs: BTreeMap<JobId, JobSummary>,
     tasks: BTreeMap<TaskId, StoredTask>,
-    nodes: BTreeMap<NodeId, Reputation>,
+    nodes: BTreeMap<NodeId, StoredNode>,
+    /// Jobs in the order of their submission.
+    order: Vec<JobId>,
     arrivals: u64,
 }
 
@@ -221,23 +254,31 @@ impl MemoryJournal {
     /// What was written so far.
     #[must_use]
     pub fn stored(&self) -> Stored {
-        let jobs = self.jobs.iter();
+        let jobs = self.order.iter();
+        let jobs = jobs.filter_map(|id| Some((*id, *self.jobs.get(id)?)));
         let mut tasks: Vec<_> = self.tasks.values().cloned().collect();
         tasks.sort_unstable_by_key(|task| task.arrival);
         Stored {
             jobs: jobs
-                .map(|(&id, &summary)| StoredJob { id, summary })
+                .map(|(id, summary)| StoredJob { id, summary })
                 .collect(),
             tasks,
-            nodes: self.nodes.iter().map(|(id, known)| (*id, *known)).collect(),
+            nodes: self.nodes.values().copied().collect(),
             arrivals: self.arrivals,
         }
+    }
+
+    fn node(&mut self, id: NodeId) -> &mut StoredNode {
+        let known = self.nodes.entry(id);
+        known.or_insert_with(|| StoredNode::new(id))
     }
 
     fn apply(&mut self, record: &Record) {
         match record {
             Record::Submitted { job, arrival } => {
-                self.jobs.insert(job.id, JobSummary::open(job));
+                if self.jobs.insert(job.id, JobSummary::open(job)).is_none() {
+                    self.order.push(job.id);
+                }
                 for (order, arrival) in job.tasks.iter().zip(*arrival..) {
                     let task = StoredTask {
                         id: order.id,
@@ -310,7 +351,10 @@ impl MemoryJournal {
                 self.tasks.remove(task);
             }
             Record::Node { node, reputation } => {
-                self.nodes.insert(*node, *reputation);
+                self.node(*node).reputation = *reputation;
+            }
+            Record::Draining { node, draining } => {
+                self.node(*node).draining = *draining;
             }
         }
     }

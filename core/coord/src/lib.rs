@@ -108,10 +108,11 @@ pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
 pub use breaker::{Breaker, BreakerConfig, BreakerConfigError, BreakerState, Permit};
 pub use coordinates::{
     Coordinate, CoordinateError, ERROR_MAX, ERROR_MIN, HEIGHT_MS_MIN, MOVE_MS_MAX, POSITION_MS_MAX,
-    RTT_MS_MAX, SampleError,
+    ROUND_TRIPS_KEPT, RTT_MS_MAX, RoundTrips, SampleError,
 };
 pub use coordinator::{
-    Config, Coordinator, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX, Placement, SNAPSHOT_INTERVAL,
+    Config, Coordinator, ENDED_JOBS_MAX, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX, Placement,
+    SNAPSHOT_INTERVAL,
 };
 pub use detector::{Detector, DetectorConfig, DetectorConfigError, Health, PHI_MAX, WINDOW_MAX};
 pub use error::{
@@ -119,6 +120,8 @@ pub use error::{
 };
 pub use event::{Event, LossReason};
 pub use job::{JobSpec, JobSummary, TaskOrder, TaskView};
-pub use journal::{Forgetful, Journal, MemoryJournal, Record, Stored, StoredJob, StoredTask};
+pub use journal::{
+    Forgetful, Journal, MemoryJournal, Record, Stored, StoredJob, StoredNode, StoredTask,
+};
 pub use kind::{NodeKind, PrivacyLevel, Status, UnknownKind};
 pub use registry::{NodeView, Offer, OfferError, RegisterError};

@@ -1,6 +1,6 @@
 //! The nodes of a fog.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::breaker::{Breaker, BreakerConfig, Permit};
 use crate::coordinates::Coordinate;
 use crate::detector::{Detector, DetectorConfig};
 use crate::index::Index;
+use crate::journal::StoredNode;
 use crate::kind::{NodeKind, Status};
 use crate::routing::{Candidate, Capacity, Content, Strategy};
 use crate::task::TASK_CPU_MILLIS;
@@ -195,7 +196,13 @@ pub(crate) struct Node {
     /// Modules it was sent, the latest at the back.
     modules: VecDeque<ContentId>,
     /// Dispatched and not reported; cancelled ones too, until the node has let go of them.
-    pub running: BTreeMap<TaskId, Attempt>,
+    running: BTreeMap<TaskId, Attempt>,
+    /// When the leases of those end.
+    leases: BTreeSet<(Instant, TaskId)>,
+    /// Memory of those that have a slot, in bytes. Wide enough for whatever tasks may take.
+    held_bytes: u128,
+    /// Those of which the node has not heard in this life of the coordinator.
+    undispatched: usize,
     /// Those of them that were given ahead of time, in their order there.
     pub ahead: VecDeque<TaskId>,
     /// The estimated fuel of those.
@@ -245,8 +252,62 @@ impl Node {
         let health = self.detector.poll_timeout().filter(|_| !self.lost);
         let pause = self.breaker.poll_timeout();
         let pause = pause.filter(|_| self.barred && !self.lost);
-        let leases = self.running.values().map(|attempt| attempt.lease);
-        leases.chain(health).chain(pause).min()
+        let lease = self.leases.first().map(|(lease, _)| *lease);
+        lease.into_iter().chain(health).chain(pause).min()
+    }
+
+    /// What it was given and has not reported on; cancelled attempts too, until it has let go of them.
+    pub(crate) const fn running(&self) -> &BTreeMap<TaskId, Attempt> {
+        &self.running
+    }
+
+    /// Spoils what is known of attempts: for tests of who looks after it.
+    #[cfg(test)]
+    pub(crate) const fn running_mut(&mut self) -> &mut BTreeMap<TaskId, Attempt> {
+        &mut self.running
+    }
+
+    /// Attempts whose lease is over.
+    pub(crate) fn lapsed(&self, now: Instant) -> impl Iterator<Item = (TaskId, u32)> {
+        let over = self
+            .leases
+            .iter()
+            .take_while(move |(lease, _)| *lease <= now);
+        over.filter_map(|(_, task)| Some((*task, self.running.get(task)?.number)))
+    }
+
+    /// Whether there are attempts of which it has not heard in this life of the coordinator.
+    pub(crate) const fn has_undispatched(&self) -> bool {
+        self.undispatched > 0
+    }
+
+    /// An attempt ends at another time than was said.
+    pub(crate) fn renew(&mut self, task: TaskId, lease: Instant) {
+        if let Some(attempt) = self.running.get_mut(&task) {
+            self.leases.remove(&(attempt.lease, task));
+            self.leases.insert((lease, task));
+            attempt.lease = lease;
+        }
+    }
+
+    /// The node is told of an attempt, or is not told after all.
+    pub(crate) fn set_dispatched(&mut self, task: TaskId, dispatched: bool) {
+        if let Some(attempt) = self.running.get_mut(&task) {
+            match (attempt.dispatched, dispatched) {
+                (false, true) => self.undispatched -= 1,
+                (true, false) => self.undispatched += 1,
+                _ => {}
+            }
+            attempt.dispatched = dispatched;
+        }
+    }
+
+    /// The node is asked to give an attempt back. The number of that attempt, if it was not asked
+    /// before and the attempt is not the last one.
+    pub(crate) fn recall(&mut self, task: TaskId, attempts_max: u32) -> Option<u32> {
+        let attempt = self.running.get_mut(&task);
+        let attempt = attempt.filter(|attempt| attempt.number < attempts_max)?;
+        (!mem::replace(&mut attempt.recalled, true)).then_some(attempt.number)
     }
 
     /// Memory that nothing is promised of.
@@ -291,9 +352,7 @@ impl Node {
 
     /// Memory of the tasks that have a slot, and so much more.
     pub(crate) fn held(&self, more: u64) -> u64 {
-        let started = self.running.values().filter(|attempt| !attempt.ahead);
-        let held = started.map(|attempt| attempt.memory_bytes);
-        held.fold(more, u64::saturating_add)
+        u64::try_from(self.held_bytes + u128::from(more)).unwrap_or(u64::MAX)
     }
 
     /// Whether a task may be given to the node ahead of time, so that it never waits for one: as many
@@ -322,11 +381,32 @@ impl Node {
 
     /// An attempt that was dispatched.
     pub(crate) fn begin(&mut self, task: TaskId, attempt: Attempt) {
+        // Only a store that contradicts itself has a task twice.
+        self.forget(task);
         if attempt.ahead {
             self.ahead.push_back(task);
             self.ahead_fuel += u128::from(attempt.fuel_estimate);
+        } else {
+            self.held_bytes += u128::from(attempt.memory_bytes);
         }
+        self.undispatched += usize::from(!attempt.dispatched);
+        self.leases.insert((attempt.lease, task));
         self.running.insert(task, attempt);
+    }
+
+    /// What was counted of an attempt is counted no more.
+    fn forget(&mut self, task: TaskId) {
+        let Some(held) = self.running.remove(&task) else {
+            return;
+        };
+        self.leases.remove(&(held.lease, task));
+        self.undispatched -= usize::from(!held.dispatched);
+        if held.ahead {
+            self.ahead.retain(|ahead| *ahead != task);
+            self.ahead_fuel -= u128::from(held.fuel_estimate);
+        } else {
+            self.held_bytes -= u128::from(held.memory_bytes);
+        }
     }
 
     /// What was given ahead of time gets the slots that are free.
@@ -342,6 +422,7 @@ impl Node {
             {
                 attempt.ahead = false;
                 self.ahead_fuel -= u128::from(attempt.fuel_estimate);
+                self.held_bytes += u128::from(attempt.memory_bytes);
             }
         }
     }
@@ -376,11 +457,7 @@ impl Node {
         let Some(held) = held.filter(|held| held.number == number).copied() else {
             return false;
         };
-        self.running.remove(&task);
-        if held.ahead {
-            self.ahead.retain(|ahead| *ahead != task);
-            self.ahead_fuel -= u128::from(held.fuel_estimate);
-        }
+        self.forget(task);
         self.start_ahead();
         if let Some(permit) = held.permit {
             match outcome {
@@ -437,6 +514,9 @@ impl Registry {
             place: None,
             modules: VecDeque::new(),
             running: BTreeMap::new(),
+            leases: BTreeSet::new(),
+            held_bytes: 0,
+            undispatched: 0,
             ahead: VecDeque::new(),
             ahead_fuel: 0,
             waiting: VecDeque::new(),
@@ -514,8 +594,8 @@ impl Registry {
 
     /// Adds a node that is known from an earlier life and has not registered in this one. Without
     /// room it is forgotten.
-    pub(crate) fn remember(&mut self, node: NodeId, reputation: Reputation, now: Instant) {
-        if self.nodes.contains_key(&node) || self.nodes.len() >= REGISTRY_NODES_MAX {
+    pub(crate) fn remember(&mut self, node: StoredNode, now: Instant) {
+        if self.nodes.contains_key(&node.id) || self.nodes.len() >= REGISTRY_NODES_MAX {
             return;
         }
         let nothing = Offer {
@@ -525,8 +605,11 @@ impl Registry {
             price_per_gigafuel: Amount::ZERO,
             latency_ms: 0.0,
         };
-        let absent = self.node(nothing, reputation, true, now);
-        self.add(node, absent);
+        let absent = Node {
+            draining: node.draining,
+            ..self.node(nothing, node.reputation, true, now)
+        };
+        self.add(node.id, absent);
     }
 
     fn add(&mut self, id: NodeId, node: Node) {
@@ -674,12 +757,11 @@ mod tests {
         let mut node = fresh(OFFER);
         assert!(node.has_room(100));
         assert!(!node.has_room(101));
-        node.running.insert(TASK, attempt(1, 60));
+        node.begin(TASK, attempt(1, 60));
         assert!(node.has_room(40));
         assert!(!node.has_room(41));
         assert!(!node.has_room(u64::MAX));
-        node.running
-            .insert(TaskId::from_bytes([2; 16]), attempt(1, 0));
+        node.begin(TaskId::from_bytes([2; 16]), attempt(1, 0));
         assert!(!node.has_room(0));
         assert!(!node.is_idle());
         assert!(node.free_slot(TASK, 1, Outcome::Nothing, Instant::ZERO));
@@ -692,9 +774,60 @@ mod tests {
     }
 
     #[test]
+    fn what_is_counted_is_what_a_look_at_all_attempts_would_say() {
+        let mut node = fresh(OFFER);
+        let at = |millis| Instant::from_millis(millis);
+        let task = |number| TaskId::from_bytes([number; 16]);
+        let is_true = |node: &Node| {
+            let running = node.running.values();
+            let held = running.clone().filter(|held| !held.ahead);
+            assert_eq!(
+                node.held(0),
+                held.map(|held| held.memory_bytes).sum::<u64>()
+            );
+            let leases = running.clone().map(|held| held.lease);
+            let due = leases.chain(node.detector.poll_timeout()).min();
+            assert_eq!(node.due(), due);
+            let unheard = running.filter(|held| !held.dispatched).count();
+            assert_eq!(node.has_undispatched(), unheard > 0);
+        };
+        for number in 1..=4 {
+            let begun = Attempt {
+                lease: at(u64::from(number)),
+                dispatched: number % 2 == 0,
+                ahead: number > 2,
+                ..attempt(1, 30)
+            };
+            node.begin(task(number), begun);
+            is_true(&node);
+        }
+        assert_eq!(
+            node.lapsed(at(2)).collect::<Vec<_>>(),
+            [(task(1), 1), (task(2), 1)]
+        );
+        node.renew(task(1), at(9));
+        assert_eq!(node.lapsed(at(2)).collect::<Vec<_>>(), [(task(2), 1)]);
+        for (number, dispatched) in [(1, true), (1, true), (2, false), (3, true)] {
+            node.set_dispatched(task(number), dispatched);
+            is_true(&node);
+        }
+        assert_eq!(node.recall(task(4), 1), None, "it is the last attempt");
+        assert_eq!(node.recall(task(4), 2), Some(1));
+        assert_eq!(node.recall(task(4), 2), None);
+        for number in 1..=4 {
+            assert!(node.free_slot(task(number), 1, Outcome::Nothing, Instant::ZERO));
+            is_true(&node);
+        }
+        assert_eq!(
+            (node.held_bytes, node.undispatched, node.leases.len()),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
     fn only_the_attempt_that_holds_a_slot_frees_it() {
         let mut node = fresh(OFFER);
-        node.running.insert(TASK, attempt(2, 1));
+        node.begin(TASK, attempt(2, 1));
         assert!(!node.free_slot(TASK, 1, Outcome::Nothing, Instant::ZERO));
         assert!(!node.free_slot(
             TaskId::from_bytes([2; 16]),
@@ -724,7 +857,7 @@ mod tests {
                 .unwrap();
         }
         // What is not settled is not forgotten.
-        let unsettled = |node: &mut Node| node.running.insert(TASK, attempt(1, 1));
+        let unsettled = |node: &mut Node| node.begin(TASK, attempt(1, 1));
         registry.update(node(2), unsettled).unwrap();
         assert!(registry.has_room(stranger));
         assert!(registry.insert(stranger, OFFER, Instant::ZERO));

@@ -5,11 +5,11 @@ use std::task::Waker;
 
 use fogcompute_base::{Digest, UnixMillis};
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, Event, PeerId};
+use fogcompute_mesh::{DeliveryState, Event, PeerId, Protection};
 use fogcompute_node::{MeshEvent, MeshFileEnd};
 use fogcompute_transport::{
-    Address, BleRadio, RadioError, RadioEvent, RadioFailure, RadioInbox, RadioLimits, RadioLink,
-    RadioQueue, WriteKind,
+    Address, BleRadio, RadioError, RadioEvent, RadioInbox, RadioLimits, RadioLink, RadioQueue,
+    WriteKind,
 };
 
 /// What a [`MeshRecord`] tells.
@@ -54,6 +54,8 @@ pub enum MeshKind {
     LinkUp,
     /// A link is down.
     LinkDown,
+    /// The code of a radio threw or panicked.
+    RadioFailed,
 }
 
 impl MeshKind {
@@ -80,6 +82,7 @@ impl MeshKind {
             Self::FileFailed => "file_failed",
             Self::LinkUp => "link_up",
             Self::LinkDown => "link_down",
+            Self::RadioFailed => "radio_failed",
         }
     }
 }
@@ -93,7 +96,7 @@ pub struct MeshRecord {
     pub peer: Option<PeerId>,
     /// What a message is known by.
     pub id: Option<String>,
-    /// A message's text, or the name of a file.
+    /// A message's text, the name of a file, or what the code of a radio says.
     pub text: Option<String>,
     /// A file's media type.
     pub mime: Option<String>,
@@ -101,6 +104,8 @@ pub struct MeshRecord {
     pub at: Option<UnixMillis>,
     /// The neighbour a message came from, if it is known.
     pub via: Option<PeerId>,
+    /// What a private message was encrypted with.
+    pub protection: Option<Protection>,
     /// Hops that a public message seems to have taken.
     pub hops: u8,
     /// How far a message of ours has come.
@@ -123,7 +128,7 @@ pub struct MeshRecord {
     pub end: Option<MeshFileEnd>,
     /// The content of a file in one piece; the body of what is encoded.
     pub bytes: Vec<u8>,
-    /// The number of a link, or the type of something unknown.
+    /// The number of a link or a radio, or the type of something unknown.
     pub number: u64,
 }
 
@@ -175,6 +180,11 @@ impl From<MeshEvent> for MeshRecord {
                 number: link,
                 ..of(MeshKind::LinkDown)
             },
+            MeshEvent::RadioFailed { radio, reason } => Self {
+                number: radio,
+                text: Some(reason),
+                ..of(MeshKind::RadioFailed)
+            },
             _ => Self::default(),
         }
     }
@@ -223,10 +233,12 @@ fn of_rules(event: Event) -> MeshRecord {
             from,
             text,
             via,
+            protection,
         } => MeshRecord {
             id: Some(id.as_str().to_owned()),
             text: Some(text),
             via,
+            protection: Some(protection),
             is_private: true,
             ..about(MeshKind::Private, from)
         },
@@ -290,28 +302,55 @@ fn of_rules(event: Event) -> MeshRecord {
 
 /// A radio as another language writes it: what happens goes to a [`RadioInbox`].
 ///
-/// Each method returns at once. `None` means that its code failed: for that command, or on a connection for that
-/// connection, and for nothing else. `Some(false)` means that it refuses: a write that has to wait for room
-/// ([`RadioEvent::Writable`]), a peer that it does not know, something that it never does.
+/// Each command returns at once. An error says what its code threw: it is one for that command, on a connection for
+/// that connection, and for nothing else, and is told as [`MeshKind::RadioFailed`]. `false` means that it refuses: a
+/// write that has to wait for room ([`RadioEvent::Writable`]), a peer that it does not know, something that it never
+/// does.
 pub trait HostRadio: Send {
-    /// Whether it scans and connects, whether it advertises and is connected to, and most connections at once.
-    fn limits(&self) -> Option<(bool, bool, usize)>;
+    /// What it can do, asked before it was made one of ours: nothing can fail here.
+    fn limits(&self) -> RadioLimits;
     /// Can be found from now on, with this service data.
-    fn advertise(&mut self, service_data: &[u8]) -> Option<bool>;
+    ///
+    /// # Errors
+    /// What its code threw.
+    fn advertise(&mut self, service_data: &[u8]) -> Result<bool, String>;
     /// Can not be found any more.
-    fn stop_advertising(&mut self) -> Option<bool>;
+    ///
+    /// # Errors
+    /// What its code threw.
+    fn stop_advertising(&mut self) -> Result<bool, String>;
     /// Looks for others with the service.
-    fn scan(&mut self) -> Option<bool>;
+    ///
+    /// # Errors
+    /// What its code threw.
+    fn scan(&mut self) -> Result<bool, String>;
     /// Looks no more.
-    fn stop_scanning(&mut self) -> Option<bool>;
+    ///
+    /// # Errors
+    /// What its code threw.
+    fn stop_scanning(&mut self) -> Result<bool, String>;
     /// Connects to a peer that was heard, as its central.
-    fn connect(&mut self, peer: &[u8]) -> Option<bool>;
+    ///
+    /// # Errors
+    /// What its code threw.
+    fn connect(&mut self, peer: &[u8]) -> Result<bool, String>;
     /// Ends a connection.
-    fn disconnect(&mut self, link: u64) -> Option<bool>;
+    ///
+    /// # Errors
+    /// What its code threw.
+    fn disconnect(&mut self, link: u64) -> Result<bool, String>;
     /// Writes a value, as the central, with or without an answer.
-    fn write(&mut self, link: u64, value: &[u8], with_response: bool) -> Option<bool>;
+    ///
+    /// # Errors
+    /// What its code threw.
+    fn write(&mut self, link: u64, value: &[u8], with_response: bool) -> Result<bool, String>;
     /// Notifies a value, as the peripheral.
-    fn notify(&mut self, link: u64, value: &[u8]) -> Option<bool>;
+    ///
+    /// # Errors
+    /// What its code threw.
+    fn notify(&mut self, link: u64, value: &[u8]) -> Result<bool, String>;
+    /// Nobody wants anything of it any more: ends all it does. Called once, last.
+    fn detach(&mut self);
 }
 
 /// Makes a radio of one that another language wrote, and of the other end of its inbox.
@@ -321,28 +360,32 @@ pub fn host_radio(radio: impl HostRadio + 'static) -> (Box<dyn BleRadio>, RadioI
     (Box::new(Hosted { radio, queue }), inbox)
 }
 
-struct Hosted<R> {
+struct Hosted<R: HostRadio> {
     radio: R,
     queue: RadioQueue,
 }
 
+impl<R: HostRadio> Drop for Hosted<R> {
+    fn drop(&mut self) {
+        self.radio.detach();
+    }
+}
+
 /// What a command's outcome is, and what its refusal means.
-fn outcome(done: Option<bool>, refusal: impl FnOnce() -> RadioError) -> Result<(), RadioError> {
+fn outcome(
+    done: Result<bool, String>,
+    refusal: impl FnOnce() -> RadioError,
+) -> Result<(), RadioError> {
     match done {
-        Some(true) => Ok(()),
-        Some(false) => Err(refusal()),
-        None => Err(RadioError::Failed(RadioFailure::Host)),
+        Ok(true) => Ok(()),
+        Ok(false) => Err(refusal()),
+        Err(reason) => Err(RadioError::Host { reason }),
     }
 }
 
 impl<R: HostRadio> BleRadio for Hosted<R> {
     fn limits(&self) -> RadioLimits {
-        let (is_central, is_peripheral, links_max) = self.radio.limits().unwrap_or_default();
-        RadioLimits {
-            is_central,
-            is_peripheral,
-            links_max,
-        }
+        self.radio.limits()
     }
 
     fn set_waker(&mut self, waker: Waker) {
@@ -399,65 +442,79 @@ impl<R: HostRadio> BleRadio for Hosted<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
-    /// Says the same to everything.
-    struct Says(Option<bool>);
+    /// Says the same to everything, and counts how often it was let go.
+    struct Says(Result<bool, String>, Arc<AtomicUsize>);
 
     impl HostRadio for Says {
-        fn limits(&self) -> Option<(bool, bool, usize)> {
-            self.0.map(|says| (says, says, 7))
+        fn limits(&self) -> RadioLimits {
+            RadioLimits {
+                is_central: true,
+                is_peripheral: false,
+                links_max: 7,
+            }
         }
-        fn advertise(&mut self, _: &[u8]) -> Option<bool> {
-            self.0
+        fn advertise(&mut self, _: &[u8]) -> Result<bool, String> {
+            self.0.clone()
         }
-        fn stop_advertising(&mut self) -> Option<bool> {
-            self.0
+        fn stop_advertising(&mut self) -> Result<bool, String> {
+            self.0.clone()
         }
-        fn scan(&mut self) -> Option<bool> {
-            self.0
+        fn scan(&mut self) -> Result<bool, String> {
+            self.0.clone()
         }
-        fn stop_scanning(&mut self) -> Option<bool> {
-            self.0
+        fn stop_scanning(&mut self) -> Result<bool, String> {
+            self.0.clone()
         }
-        fn connect(&mut self, _: &[u8]) -> Option<bool> {
-            self.0
+        fn connect(&mut self, _: &[u8]) -> Result<bool, String> {
+            self.0.clone()
         }
-        fn disconnect(&mut self, _: u64) -> Option<bool> {
-            self.0
+        fn disconnect(&mut self, _: u64) -> Result<bool, String> {
+            self.0.clone()
         }
-        fn write(&mut self, _: u64, _: &[u8], _: bool) -> Option<bool> {
-            self.0
+        fn write(&mut self, _: u64, _: &[u8], _: bool) -> Result<bool, String> {
+            self.0.clone()
         }
-        fn notify(&mut self, _: u64, _: &[u8]) -> Option<bool> {
-            self.0
+        fn notify(&mut self, _: u64, _: &[u8]) -> Result<bool, String> {
+            self.0.clone()
+        }
+        fn detach(&mut self) {
+            self.1.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     #[test]
     fn a_hosts_radio_does_refuses_or_fails_and_tells_through_its_inbox() {
         let (link, peer) = (RadioLink(3), Address::new(b"peer").unwrap());
+        let reason = "thrown".to_owned();
+        let failed = RadioError::Host {
+            reason: reason.clone(),
+        };
         for (says, written, connected) in [
-            (Some(true), Ok(()), Ok(())),
+            (Ok(true), Ok(()), Ok(())),
             (
-                Some(false),
+                Ok(false),
                 Err(RadioError::Busy { link }),
                 Err(RadioError::UnknownPeer { peer: peer.clone() }),
             ),
-            (
-                None,
-                Err(RadioError::Failed(RadioFailure::Host)),
-                Err(RadioError::Failed(RadioFailure::Host)),
-            ),
+            (Err(reason), Err(failed.clone()), Err(failed)),
         ] {
-            let (mut radio, inbox) = host_radio(Says(says));
+            let let_go = Arc::new(AtomicUsize::new(0));
+            let (mut radio, inbox) = host_radio(Says(says, Arc::clone(&let_go)));
             assert_eq!(radio.write(link, b"x", WriteKind::WithoutResponse), written);
             assert_eq!(radio.notify(link, b"x"), written);
             assert_eq!(radio.connect(&peer), connected);
-            assert_eq!(radio.limits().is_central, says == Some(true));
+            assert_eq!(radio.limits().links_max, 7);
             let event = RadioEvent::Subscribed { link };
             inbox.push(event.clone()).unwrap();
             assert_eq!(radio.poll_event(), Some(event));
+            assert_eq!(let_go.load(Ordering::Relaxed), 0);
+            drop(radio);
+            assert_eq!(let_go.load(Ordering::Relaxed), 1);
         }
     }
 }

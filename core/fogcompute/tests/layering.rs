@@ -20,7 +20,7 @@ const CORE: &[(&str, &[&str])] = &[
     ("fogcompute-transport", &["fogcompute-base"]),
     (
         "fogcompute-mesh",
-        &["fogcompute-base", "fogcompute-transport"],
+        &["fogcompute-base", "fogcompute-transport", X25519],
     ),
     ("fogcompute-harvest", &["fogcompute-base"]),
     ("fogcompute-schedule", &["fogcompute-base"]),

@@ -7,6 +7,7 @@ use fogcompute_mesh::chunks::{ChunkMessage, Download};
 use fogcompute_mesh::courier::{Envelope, PrekeyBundle};
 use fogcompute_mesh::file::File;
 use fogcompute_mesh::group::{GroupMessage, GroupState};
+use fogcompute_mesh::large_group::{LargeGroupState, LargeGroupStep};
 use fogcompute_mesh::voice::VoiceFrame;
 use fogcompute_mesh::{Announce, Content, Fragment, SyncRequest};
 use libfuzzer_sys::fuzz_target;
@@ -30,6 +31,8 @@ fuzz_target!(|bytes: &[u8]| {
         File,
         GroupMessage,
         GroupState,
+        LargeGroupState,
+        LargeGroupStep,
         PrekeyBundle,
         SyncRequest,
         VoiceFrame

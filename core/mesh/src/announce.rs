@@ -39,6 +39,11 @@ impl Capabilities {
     /// Ours: tells other couriers [whom it meets and what it carries](crate::courier::CourierNews). Announced while
     /// the [strategy](crate::courier::CourierStrategy) asks for it.
     pub const COURIERS: Self = Self(1 << 34);
+    /// Ours: private messages under keys that are used [once](crate::ratchet). Not in the defaults of
+    /// [`NodeConfig`](crate::NodeConfig): a peer with it draws from the system's generator.
+    pub const RATCHET: Self = Self(1 << 35);
+    /// Ours: takes part in [large groups](crate::large_group), with [`Capabilities::RATCHET`].
+    pub const LARGE_GROUPS: Self = Self(1 << 36);
 
     /// What has all bits of both.
     #[must_use]

@@ -41,20 +41,24 @@ counters! {
     bad_payload,
     /// Packets that were seen before.
     duplicated,
-    /// Messages of a session that were received before.
+    /// Messages of a session, and packets of a fog, that were received before.
     replayed,
     /// Handshakes and messages of sessions that do not open.
     unopened,
     /// Messages of sessions that are not there.
     without_session,
+    /// Messages of ratchets that do not open, and offers of ratchets that cannot be taken.
+    unratcheted,
     /// Signatures that are missing or do not verify.
     mis_signed,
     /// Packets that nobody here can verify yet.
     unverified,
-    /// Announces and handshakes of who claims another's identifier.
+    /// Announces and handshakes of who claims another's identifier, here or on the air.
     wrong_id,
     /// Announces with another signing key than the one known.
     changed_key,
+    /// Packets that are not of the fog that is talked to.
+    strangers,
     /// Packets that are too old.
     expired,
     /// Packets whose time is too far from ours.

@@ -11,7 +11,6 @@ use fogcompute_base::wire::{Reader, Writer};
 use fogcompute_base::{CryptoRng, Instant, UnixMillis};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use crate::identity::{Identity, NoiseKey};
@@ -806,9 +805,7 @@ impl Prekeys {
             .filter(|key| key.used.is_none())
             .map(|key| Prekey {
                 id: key.id,
-                key: NoiseKey::from_bytes(
-                    PublicKey::from(&StaticSecret::from(*key.secret)).to_bytes(),
-                ),
+                key: NoiseKey::of(&key.secret),
             })
             .collect();
         let mut bundle = PrekeyBundle {

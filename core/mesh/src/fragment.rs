@@ -16,7 +16,7 @@ pub const FRAGMENTS_RECEIVED_MAX: usize = 10_000;
 /// Bytes of the packet in one fragment, unless a link carries less.
 pub const FRAGMENT_BYTES: usize = 469;
 /// Longest value of a Bluetooth attribute: fragments are passed on over links that carry no more.
-const FRAGMENT_FRAME_BYTES: usize = 512;
+pub(crate) const FRAGMENT_FRAME_BYTES: usize = 512;
 /// Fewest bytes of the packet in one fragment.
 const FRAGMENT_BYTES_MIN: usize = 64;
 /// Longest packet that fragments may make.

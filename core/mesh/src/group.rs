@@ -186,7 +186,7 @@ impl GroupState {
                 2 => once(&mut name, tag, text(tag, value)?)?,
                 3 => once(&mut key, tag, GroupKey(array(tag, value)?))?,
                 4 => once(&mut epoch, tag, u32::from_be_bytes(array(tag, value)?))?,
-                5 => once(&mut members, tag, decode_roster(value)?)?,
+                5 => once(&mut members, tag, decode_roster(value, GROUP_MEMBERS_MAX)?)?,
                 6 => once(
                     &mut creator,
                     tag,
@@ -219,10 +219,14 @@ impl GroupState {
         put16(&mut out, 2, self.name.as_bytes())?;
         put16(&mut out, 3, &self.key.0)?;
         put16(&mut out, 4, &self.epoch.to_be_bytes())?;
-        put16(&mut out, 5, &encode_roster(&self.members)?)?;
+        put16(&mut out, 5, &self.roster()?)?;
         put16(&mut out, 6, self.creator.as_bytes())?;
         put16(&mut out, 7, &self.signature)?;
         Ok(out)
+    }
+
+    fn roster(&self) -> Result<Vec<u8>, FormatError> {
+        encode_roster(&self.members, GROUP_MEMBERS_MAX)
     }
 
     fn preimage(&self) -> Result<Vec<u8>, FormatError> {
@@ -230,7 +234,7 @@ impl GroupState {
         bytes.extend(self.id.0);
         bytes.extend(self.epoch.to_be_bytes());
         bytes.extend(Sha256::digest(self.key.0));
-        bytes.extend(Sha256::digest(encode_roster(&self.members)?));
+        bytes.extend(Sha256::digest(self.roster()?));
         bytes.extend(Sha256::digest(&self.name));
         Ok(bytes)
     }
@@ -255,13 +259,14 @@ impl GroupState {
     }
 }
 
-fn encode_roster(members: &[Member]) -> Result<Vec<u8>, FormatError> {
+/// Writes who is in a group of at most so many members, which a byte says.
+pub(crate) fn encode_roster(members: &[Member], limit: usize) -> Result<Vec<u8>, FormatError> {
     let count = u8::try_from(members.len())
         .ok()
-        .filter(|_| members.len() <= GROUP_MEMBERS_MAX)
+        .filter(|_| members.len() <= limit)
         .ok_or(FormatError::TooLong {
             actual: members.len(),
-            limit: GROUP_MEMBERS_MAX,
+            limit,
         })?;
     let mut writer = Writer::new();
     writer.u8(count);
@@ -281,13 +286,13 @@ fn encode_roster(members: &[Member]) -> Result<Vec<u8>, FormatError> {
     Ok(writer.finish())
 }
 
-fn decode_roster(bytes: &[u8]) -> Result<Vec<Member>, FormatError> {
+pub(crate) fn decode_roster(bytes: &[u8], limit: usize) -> Result<Vec<Member>, FormatError> {
     let mut reader = Reader::new(bytes);
     let count = usize::from(reader.u8()?);
-    if count > GROUP_MEMBERS_MAX {
+    if count > limit {
         return Err(FormatError::TooLong {
             actual: count,
-            limit: GROUP_MEMBERS_MAX,
+            limit,
         });
     }
     let mut members: Vec<Member> = Vec::with_capacity(count);
@@ -669,7 +674,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = GroupState::decode(&bytes);
-            let _ = decode_roster(&bytes);
+            let _ = decode_roster(&bytes, GROUP_MEMBERS_MAX);
             let _ = decode_text(&bytes);
             if let Ok(message) = GroupMessage::decode(&bytes) {
                 prop_assert_eq!(GroupMessage::decode(&message.encode().unwrap()), Ok(message));

@@ -4,8 +4,8 @@ use std::fmt;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use fogcompute_base::CryptoRng;
+use fogcompute_x25519::Engine;
 use sha2::{Digest, Sha256};
-use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use crate::packet::{PeerId, SIGNATURE_BYTES};
@@ -39,14 +39,17 @@ impl NoiseKey {
         self.fingerprint().peer_id()
     }
 
+    /// The public key of a secret.
+    pub(crate) fn of(secret: &[u8; 32]) -> Self {
+        Self(Engine::detect().x25519_base(secret))
+    }
+
     /// Whether secrets with it depend on both sides. With zero and the points of low order they do not:
     /// no honest peer has such a key.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         // Scalars are multiples of eight, so every point of low order gives zero, with any scalar.
-        StaticSecret::from([1; 32])
-            .diffie_hellman(&PublicKey::from(self.0))
-            .was_contributory()
+        Engine::detect().x25519(&[1; 32], &self.0).is_some()
     }
 }
 
@@ -126,7 +129,7 @@ shown_in_hex!(NoiseKey, VerifyKey, Fingerprint);
 /// A peer's own secrets. Erased from memory when dropped.
 #[derive(Clone)]
 pub struct Identity {
-    noise: StaticSecret,
+    noise: Zeroizing<[u8; 32]>,
     noise_key: NoiseKey,
     signing: SigningKey,
 }
@@ -145,10 +148,9 @@ impl Identity {
     /// The peer of these secrets: an X25519 private key and an Ed25519 seed.
     #[must_use]
     pub fn from_bytes(noise: [u8; 32], seed: [u8; 32]) -> Self {
-        let noise = StaticSecret::from(noise);
         Self {
-            noise_key: NoiseKey(PublicKey::from(&noise).to_bytes()),
-            noise,
+            noise_key: NoiseKey::of(&noise),
+            noise: Zeroizing::new(noise),
             signing: SigningKey::from_bytes(&seed),
         }
     }
@@ -157,7 +159,7 @@ impl Identity {
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; 64]> {
         let mut bytes = Zeroizing::new([0; 64]);
-        bytes[..32].copy_from_slice(self.noise.as_bytes());
+        bytes[..32].copy_from_slice(&*self.noise);
         bytes[32..].copy_from_slice(self.signing.as_bytes());
         bytes
     }
@@ -187,7 +189,7 @@ impl Identity {
     }
 
     pub(crate) fn noise_secret(&self) -> &[u8; 32] {
-        self.noise.as_bytes()
+        &self.noise
     }
 }
 

@@ -48,18 +48,20 @@
 //! nodes on `bumble`'s virtual Bluetooth controllers, and never against an app on a phone.
 //!
 //! Ours, for peers that announce the capability, inside sessions: [call signalling](call), [files in
-//! chunks](chunks), and what [couriers tell each other](courier::CourierNews) when a
-//! [strategy](courier::CourierStrategy) other than that of the apps chooses who carries.
+//! chunks](chunks), private messages under keys that are used once ([`ratchet`]), [large groups](large_group), and what [couriers tell each
+//! other](courier::CourierNews) when a [strategy](courier::CourierStrategy) other than that of the apps chooses who
+//! carries.
 //!
 //! # What it does not do
 //!
 //! - Nostr, geohash channels, boards and vouching: such packets are relayed.
 //! - Packets over a route that the sender chose are passed on along it; no packet is sent so from here.
-//! - No ratchet inside sessions: who learns a session's keys reads that session. Sessions are made anew after a
-//!   day.
-//! - No rotating identifiers. A peer's identifier, name and keys are in clear in its announces, every few seconds,
-//!   and the time to live of a packet shows who it started with: whoever listens knows who is there and who
-//!   talks to whom. The apps have that too.
+//! - No ratchet with peers that do not have one, and for files, voice and calls with none: who learns a session's
+//!   keys reads that session. Sessions are made anew after a day.
+//! - It does not hide who is there: a peer's identifier, name and keys are in clear in its announces, every few
+//!   seconds, and the time to live of a packet shows who it started with, so that whoever listens knows who talks to
+//!   whom. The apps have that too. Peers that talk only to the members of their own [fog] hide all of it from
+//!   others, and cannot be heard by the apps.
 //! - A public message of 100 bytes or more that DEFLATE makes shorter may be refused by the iOS app: it packs again
 //!   with an encoder of its own to verify the signature, and encoders differ.
 //! - Nothing is sent a second time but private texts ([`Node::send_private`]) and what peers miss and ask for.
@@ -89,15 +91,19 @@ mod counters;
 pub mod courier;
 mod deflate;
 pub mod file;
+pub mod fog;
 pub mod fragment;
 mod gcs;
 pub mod group;
 mod identity;
+pub mod large_group;
 mod link;
 mod node;
 pub mod noise;
 mod packet;
 mod payload;
+mod pickles;
+pub mod ratchet;
 pub mod relay;
 mod seen;
 mod sessions;
@@ -107,13 +113,14 @@ pub mod voice;
 
 pub use announce::{Announce, Capabilities, NEIGHBOURS_MAX, NICKNAME_BYTES_MAX};
 pub use counters::Counters;
+pub use fog::{FogConfig, FogKey};
 pub use fragment::Fragment;
 pub use gcs::{GCS_BYTES_MAX, GCS_REMAINDER_BITS, Gcs, GcsError};
 pub use identity::{Fingerprint, Identity, NoiseKey, VerifyKey};
 pub use link::{LinkConfig, LinkId};
 pub use node::{
-    DeliveryState, Event, Node, NodeConfig, PUBLIC_BYTES_MAX, PeerView, RestoreError, SendError,
-    Transmit,
+    DeliveryState, Event, Node, NodeConfig, PUBLIC_BYTES_MAX, PeerView, Protection, RestoreError,
+    SendError, Transmit,
 };
 pub use packet::{
     PAYLOAD_BYTES_MAX, Packet, PacketError, PacketType, PeerId, ROUTE_HOPS_MAX, SIGNATURE_BYTES,

@@ -15,12 +15,16 @@ use crate::courier::{
     Prekeys,
 };
 use crate::file::File;
+use crate::fog::{Fog, FogConfig};
 use crate::fragment::{Reassembler, ReassemblyConfig};
-use crate::group::{GroupId, GroupState};
+use crate::group::{GroupId, GroupMessage, GroupState};
 use crate::identity::{Fingerprint, Identity, NoiseKey, VerifyKey};
+use crate::large_group::LargeGroup;
 use crate::link::{Budget, Joined, Link, LinkConfig, LinkId};
 use crate::packet::{Packet, PacketError, PacketType, PeerId};
 use crate::payload::{Content, MessageId, PRIVATE_BYTES_MAX, PeerState};
+use crate::pickles::Pickles;
+use crate::ratchet::Ratchets;
 use crate::seen::Seen;
 use crate::sessions::Sessions;
 use crate::sync::{SyncStore, SyncTypes};
@@ -29,7 +33,9 @@ use crate::voice::VoiceFrame;
 
 mod carry;
 mod input;
+mod large_groups;
 mod output;
+mod ratchets;
 mod saved;
 
 pub use saved::RestoreError;
@@ -94,6 +100,9 @@ pub struct NodeConfig {
     pub retry_first: Duration,
     /// The longest wait.
     pub retry_max: Duration,
+    /// The fog whose members alone are talked to, under identifiers that change. Without, it is everybody, and the
+    /// BitChat apps.
+    pub fog: Option<FogConfig>,
 }
 
 impl Default for NodeConfig {
@@ -122,6 +131,7 @@ impl Default for NodeConfig {
             attempts_max: 8,
             retry_first: Duration::from_secs(10),
             retry_max: Duration::from_secs(600),
+            fog: None,
         }
     }
 }
@@ -142,6 +152,27 @@ pub enum DeliveryState {
     Read,
     /// It was given up. The receiver may have it nevertheless.
     GivenUp,
+}
+
+/// What a message was encrypted with.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protection {
+    /// The keys of a Noise session, which last up to a day, or those of an envelope.
+    Noise,
+    /// A key of its own, which is gone once it is read ([`ratchet`](crate::ratchet)).
+    Ratchet,
+}
+
+impl Protection {
+    /// Its name in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Noise => "noise",
+            Self::Ratchet => "ratchet",
+        }
+    }
 }
 
 /// What the host is told.
@@ -195,6 +226,8 @@ pub enum Event {
         text: String,
         /// The neighbour it came from, if it is known.
         via: Option<PeerId>,
+        /// What it was encrypted with.
+        protection: Protection,
     },
     /// How far a message of ours has come.
     Delivery {
@@ -362,6 +395,8 @@ pub struct PeerView {
     pub is_linked: bool,
     /// Whether there is a session with it.
     pub has_session: bool,
+    /// Whether there is a [ratchet](crate::ratchet) with it: private messages to it are under its keys.
+    pub has_ratchet: bool,
     /// Whether the user prefers it: its envelopes go before those of strangers.
     pub is_favourite: bool,
     /// Whom it has links to, says it.
@@ -382,6 +417,10 @@ struct Peer {
     renew_after: Instant,
     /// Plaintexts that wait for a session.
     waiting: VecDeque<Vec<u8>>,
+    /// Since when a private message waits for a ratchet.
+    ratchet_since: Option<Instant>,
+    /// When a ratchet may be asked for, or offered, again.
+    ratchet_after: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -441,6 +480,7 @@ pub struct Node {
     identity: Identity,
     id: PeerId,
     config: NodeConfig,
+    fog: Option<Fog>,
     nickname: String,
     clock: (UnixMillis, Instant),
     links: BTreeMap<LinkId, Link>,
@@ -448,7 +488,10 @@ pub struct Node {
     turn: Option<LinkId>,
     peers: BTreeMap<PeerId, Peer>,
     sessions: Sessions,
+    ratchets: Ratchets,
     seen: Seen<u64>,
+    /// Sealed packets that were opened.
+    opened: Seen<u64>,
     delayed: BTreeMap<(Instant, u64), Delayed>,
     delayed_bytes: usize,
     relaying: BTreeMap<u64, (Instant, u64)>,
@@ -463,6 +506,12 @@ pub struct Node {
     told: BTreeMap<PeerId, (CourierNews, Instant)>,
     prekeys: Prekeys,
     groups: BTreeMap<GroupId, GroupState>,
+    large_groups: BTreeMap<GroupId, LargeGroup>,
+    group_pickles: Pickles,
+    /// Messages to large groups whose keys have not come.
+    early: VecDeque<GroupMessage>,
+    /// When members are told again what they should know.
+    tell_due: Instant,
     received: Seen<(PeerId, MessageId)>,
     /// Private messages that were delivered and may still be read. Forgotten for want of room alone.
     delivered: Seen<(PeerId, MessageId)>,
@@ -492,6 +541,8 @@ impl Node {
         let nickname = checked_nickname(nickname.into())?;
         Ok(Self {
             id: identity.peer_id(),
+            ratchets: Ratchets::new(&identity),
+            group_pickles: Pickles::new(&identity, large_groups::PICKLE_CONTEXT),
             identity,
             nickname,
             clock: (unix, now),
@@ -500,6 +551,7 @@ impl Node {
             peers: BTreeMap::new(),
             sessions: Sessions::new(config.sessions_max),
             seen: Seen::new(SEEN_MAX, SEEN_FOR),
+            opened: Seen::new(SEEN_MAX, SEEN_FOR),
             delayed: BTreeMap::new(),
             delayed_bytes: 0,
             relaying: BTreeMap::new(),
@@ -516,6 +568,9 @@ impl Node {
             told: BTreeMap::new(),
             prekeys: Prekeys::default(),
             groups: BTreeMap::new(),
+            large_groups: BTreeMap::new(),
+            early: VecDeque::new(),
+            tell_due: now,
             received: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             delivered: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             unverified: VecDeque::new(),
@@ -527,6 +582,7 @@ impl Node {
             announced: None,
             prekeys_due: None,
             sweep_due: now,
+            fog: config.fog.as_ref().map(Fog::new),
             config,
         })
     }
@@ -535,6 +591,15 @@ impl Node {
     #[must_use]
     pub const fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// What this peer is called on the air: another name in each period if it talks to a fog's members alone
+    /// ([`NodeConfig::fog`]), and [`Node::id`] if it does not.
+    #[must_use]
+    pub fn air_id(&self, now: Instant) -> PeerId {
+        let key = self.identity.noise_key();
+        let fog = self.fog.as_ref();
+        fog.map_or(self.id, |fog| fog.id_of(&key, self.unix(now)))
     }
 
     /// The secrets.
@@ -603,6 +668,7 @@ impl Node {
             is_reachable: peer.is_reachable,
             is_linked: self.link_of(id).is_some(),
             has_session: self.sessions.is_established(id),
+            has_ratchet: self.has_ratchet(id),
             is_favourite: peer.is_favourite,
             neighbours: peer.announce.neighbours.clone().unwrap_or_default(),
         })
@@ -846,6 +912,8 @@ impl Node {
             Content::Call(_) => Capabilities::CALLS,
             Content::Chunk(_) => Capabilities::CHUNKS,
             Content::Couriers(_) => Capabilities::COURIERS,
+            // Steps of large groups are sent here alone, and under a ratchet.
+            Content::Ratchet(_) | Content::LargeGroup(_) => Capabilities::RATCHET,
             _ => Capabilities::default(),
         };
         if !known.announce.capabilities.unwrap_or_default().has(needed) {

@@ -5,6 +5,7 @@ use std::fmt;
 use chacha20poly1305::aead::{AeadInPlace, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use fogcompute_base::CryptoRng;
+use fogcompute_x25519::{Engine, KEY_BYTES};
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
@@ -58,22 +59,90 @@ pub enum NoiseError {
 }
 
 impl From<snow::Error> for NoiseError {
-    fn from(_: snow::Error) -> Self {
-        // Which step failed says nothing a caller could act on, and nothing a peer should learn.
-        Self::Opaque
+    fn from(error: snow::Error) -> Self {
+        match error {
+            // Every key of a peer goes into a multiplication before anything is made of it.
+            snow::Error::Dh => Self::UnsoundKey,
+            // Which other step failed says nothing a caller could act on, and nothing a peer should learn.
+            _ => Self::Opaque,
+        }
     }
 }
 
-/// Lets a handshake draw its one ephemeral key from bytes that were passed in.
-struct Drawn(Zeroizing<[u8; 32]>);
+/// Which keys `snow` multiplies with: by the fastest implementation that the CPU can run, and points of
+/// low order are refused.
+struct Keys {
+    engine: Engine,
+    secret: Zeroizing<[u8; KEY_BYTES]>,
+    public: [u8; KEY_BYTES],
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self {
+            engine: Engine::detect(),
+            secret: Zeroizing::new([0; KEY_BYTES]),
+            public: [0; KEY_BYTES],
+        }
+    }
+}
+
+impl Dh for Keys {
+    fn name(&self) -> &'static str {
+        "25519"
+    }
+
+    fn pub_len(&self) -> usize {
+        KEY_BYTES
+    }
+
+    fn priv_len(&self) -> usize {
+        KEY_BYTES
+    }
+
+    fn set(&mut self, privkey: &[u8]) {
+        self.secret.copy_from_slice(privkey);
+        self.public = self.engine.x25519_base(&self.secret);
+    }
+
+    fn generate(&mut self, rng: &mut dyn Random) -> Result<(), snow::Error> {
+        rng.try_fill_bytes(&mut *self.secret)?;
+        self.public = self.engine.x25519_base(&self.secret);
+        Ok(())
+    }
+
+    fn pubkey(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn privkey(&self) -> &[u8] {
+        &*self.secret
+    }
+
+    fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+        let point = pubkey.first_chunk().ok_or(snow::Error::Dh)?;
+        let shared = self
+            .engine
+            .x25519(&self.secret, point)
+            .ok_or(snow::Error::Dh)?;
+        out[..KEY_BYTES].copy_from_slice(&*Zeroizing::new(shared));
+        Ok(())
+    }
+}
+
+/// Lets a handshake draw its one ephemeral key from bytes that were passed in, if it may draw one.
+struct Drawn(Option<Zeroizing<[u8; 32]>>);
 
 impl CryptoResolver for Drawn {
     fn resolve_rng(&self) -> Option<Box<dyn Random>> {
-        Some(Box::new(Once(Some(self.0.clone()))))
+        Some(Box::new(Once(self.0.clone())))
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        DefaultResolver.resolve_dh(choice)
+        match choice {
+            DHChoice::Curve25519 => Some(Box::new(Keys::new())),
+            _ => None,
+        }
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
@@ -98,14 +167,18 @@ impl Random for Once {
     }
 }
 
+fn draw(rng: &mut impl CryptoRng) -> Zeroizing<[u8; 32]> {
+    let mut drawn = Zeroizing::new([0; 32]);
+    rng.fill_bytes(&mut *drawn);
+    drawn
+}
+
 fn builder<'a>(
     pattern: &str,
     secret: &'a [u8; 32],
     prologue: &'a [u8],
-    rng: &mut impl CryptoRng,
+    drawn: Option<Zeroizing<[u8; 32]>>,
 ) -> Builder<'a> {
-    let mut drawn = Zeroizing::new([0; 32]);
-    rng.fill_bytes(&mut *drawn);
     let pattern = pattern.parse().expect("the pattern is known");
     Builder::with_resolver(pattern, Box::new(Drawn(drawn)))
         .local_private_key(secret)
@@ -113,24 +186,20 @@ fn builder<'a>(
         .expect("key and prologue are set once")
 }
 
-fn sound(key: &[u8]) -> Result<NoiseKey, NoiseError> {
-    let key = NoiseKey::from_bytes(key.try_into().map_err(|_| NoiseError::Opaque)?);
-    if key.is_sound() {
-        Ok(key)
-    } else {
-        Err(NoiseError::UnsoundKey)
-    }
+fn peer_of(noise: &HandshakeState) -> Result<NoiseKey, NoiseError> {
+    let key = noise.get_remote_static().ok_or(NoiseError::Opaque)?;
+    Ok(NoiseKey::from_bytes(
+        key.try_into().map_err(|_| NoiseError::Opaque)?,
+    ))
 }
 
-fn write(noise: &mut HandshakeState, length: usize) -> Vec<u8> {
+fn write(noise: &mut HandshakeState, length: usize) -> Result<Vec<u8>, NoiseError> {
     // `snow` wants more room than it uses.
     let mut message = vec![0; length + TAG_BYTES];
-    let written = noise
-        .write_message(&[], &mut message)
-        .expect("it is this side's turn, and the message has room");
+    let written = noise.write_message(&[], &mut message)?;
     debug_assert_eq!(written, length);
     message.truncate(length);
-    message
+    Ok(message)
 }
 
 fn read(noise: &mut HandshakeState, message: &[u8], length: usize) -> Result<(), NoiseError> {
@@ -148,10 +217,11 @@ impl Initiator {
     /// Starts a handshake; gives the first message.
     #[must_use]
     pub fn new(identity: &Identity, rng: &mut impl CryptoRng) -> (Self, Vec<u8>) {
-        let mut noise = builder(XX, identity.noise_secret(), &[], rng)
+        let mut noise = builder(XX, identity.noise_secret(), &[], Some(draw(rng)))
             .build_initiator()
             .expect("an XX initiator needs no more than its key");
-        let message = write(&mut noise, HANDSHAKE_BYTES[0]);
+        let message = write(&mut noise, HANDSHAKE_BYTES[0])
+            .expect("it is this side's turn, and nothing is multiplied yet");
         (Self(Box::new(noise)), message)
     }
 
@@ -163,12 +233,8 @@ impl Initiator {
     /// # Errors
     /// [`NoiseError::Opaque`], [`NoiseError::UnsoundKey`].
     pub fn finish(mut self, message: &[u8]) -> Result<(Session, Vec<u8>), NoiseError> {
-        if message.len() == HANDSHAKE_BYTES[1] {
-            sound(&message[..32])?;
-        }
         read(&mut self.0, message, HANDSHAKE_BYTES[1])?;
-        sound(self.0.get_remote_static().ok_or(NoiseError::Opaque)?)?;
-        let message = write(&mut self.0, HANDSHAKE_BYTES[2]);
+        let message = write(&mut self.0, HANDSHAKE_BYTES[2])?;
         Ok((Session::new(*self.0, true)?, message))
     }
 }
@@ -192,12 +258,11 @@ impl Responder {
         message: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(Self, Vec<u8>), NoiseError> {
-        sound(message)?;
-        let mut noise = builder(XX, identity.noise_secret(), &[], rng)
+        let mut noise = builder(XX, identity.noise_secret(), &[], Some(draw(rng)))
             .build_responder()
             .expect("an XX responder needs no more than its key");
         read(&mut noise, message, HANDSHAKE_BYTES[0])?;
-        let message = write(&mut noise, HANDSHAKE_BYTES[1]);
+        let message = write(&mut noise, HANDSHAKE_BYTES[1])?;
         Ok((Self(Box::new(noise)), message))
     }
 
@@ -236,7 +301,7 @@ pub struct Session {
 
 impl Session {
     fn new(mut noise: HandshakeState, initiator: bool) -> Result<Self, NoiseError> {
-        let peer = sound(noise.get_remote_static().ok_or(NoiseError::Opaque)?)?;
+        let peer = peer_of(&noise)?;
         let hash = noise
             .get_handshake_hash()
             .try_into()
@@ -393,18 +458,19 @@ pub fn seal_to(
     plaintext: &[u8],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<u8>, NoiseError> {
-    sound(recipient.as_bytes())?;
-    let mut noise = builder(X, identity.noise_secret(), prologue, rng)
+    let mut noise = builder(X, identity.noise_secret(), prologue, Some(draw(rng)))
         .remote_public_key(recipient.as_bytes())
         .and_then(Builder::build_initiator)
         .expect("an X initiator needs its key and the recipient's");
     let mut message = vec![0; plaintext.len() + SEAL_OVERHEAD_BYTES];
-    let written =
-        noise
-            .write_message(plaintext, &mut message)
-            .map_err(|_| NoiseError::TooLong {
+    let written = noise
+        .write_message(plaintext, &mut message)
+        .map_err(|error| match NoiseError::from(error) {
+            NoiseError::UnsoundKey => NoiseError::UnsoundKey,
+            _ => NoiseError::TooLong {
                 actual: plaintext.len(),
-            })?;
+            },
+        })?;
     debug_assert_eq!(written, message.len());
     Ok(message)
 }
@@ -418,22 +484,14 @@ pub fn open_sealed(
     prologue: &[u8],
     message: &[u8],
 ) -> Result<(NoiseKey, Vec<u8>), NoiseError> {
-    let (ephemeral, _) = message
-        .split_first_chunk::<32>()
-        .ok_or(NoiseError::Opaque)?;
-    sound(ephemeral)?;
-    let pattern = X.parse().expect("the pattern is known");
     // Who only receives draws nothing.
-    let mut noise = Builder::new(pattern)
-        .local_private_key(secret)
-        .and_then(|builder| builder.prologue(prologue))
-        .and_then(Builder::build_responder)
+    let mut noise = builder(X, secret, prologue, None)
+        .build_responder()
         .expect("an X responder needs no more than its key");
     let mut plaintext = vec![0; message.len()];
     let length = noise.read_message(message, &mut plaintext)?;
     plaintext.truncate(length);
-    let sender = sound(noise.get_remote_static().ok_or(NoiseError::Opaque)?)?;
-    Ok((sender, plaintext))
+    Ok((peer_of(&noise)?, plaintext))
 }
 
 #[cfg(test)]

@@ -114,6 +114,8 @@ impl PacketType {
     pub const GROUP: Self = Self(0x25);
     /// A part of a public voice burst: a [`VoiceFrame`](crate::voice::VoiceFrame).
     pub const VOICE: Self = Self(0x29);
+    /// Ours: a packet inside that only members of a [fog](crate::fog) can read.
+    pub const SEALED: Self = Self(0x40);
 }
 
 /// Why bytes are not a packet, or a packet cannot be made.
@@ -267,6 +269,25 @@ impl Packet {
                 deflated,
             },
         })
+    }
+
+    /// What goes over one link and no further, and is as good as random.
+    pub(crate) const fn sealed(sender: PeerId, timestamp: UnixMillis, payload: Vec<u8>) -> Self {
+        Self {
+            kind: PacketType::SEALED,
+            ttl: 1,
+            timestamp,
+            sender,
+            recipient: None,
+            answer: false,
+            signature: None,
+            version: 2,
+            route: None,
+            payload: Payload {
+                bytes: payload,
+                deflated: None,
+            },
+        }
     }
 
     /// The same, without packing: for what is parts of something that was packed.

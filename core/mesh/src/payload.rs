@@ -12,7 +12,9 @@ use crate::courier::CourierNews;
 use crate::file::File;
 use crate::group::GroupState;
 use crate::identity::VerifyKey;
+use crate::large_group::LargeGroupStep;
 use crate::packet::PeerId;
+use crate::ratchet::RatchetMessage;
 use crate::tlv::{FormatError, array, fields8, once, put8, required, text};
 use crate::voice::VoiceFrame;
 
@@ -32,6 +34,8 @@ const PEER_STATE: u8 = 0x21;
 const CALL: u8 = 0x40;
 const CHUNK: u8 = 0x41;
 const COURIERS: u8 = 0x42;
+const RATCHET: u8 = 0x43;
+const LARGE_GROUP: u8 = 0x44;
 
 const PEER_STATE_VERSION: u8 = 1;
 
@@ -125,6 +129,8 @@ pub struct PeerState {
 /// | 40 | ours: call signalling, for peers with [`Capabilities::CALLS`] |
 /// | 41 | ours: files in chunks, for peers with [`Capabilities::CHUNKS`] |
 /// | 42 | ours: what couriers tell each other, for peers with [`Capabilities::COURIERS`] |
+/// | 43 | ours: a [ratchet](crate::ratchet) and what is under its keys: a plaintext of type 01, 02, 03, 06, 07 or 44, or nothing; for peers with [`Capabilities::RATCHET`] |
+/// | 44 | ours, inside a ratchet alone: a [large group](crate::large_group), for peers with [`Capabilities::LARGE_GROUPS`] |
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Content {
@@ -155,6 +161,10 @@ pub enum Content {
     Chunk(ChunkMessage),
     /// Ours: whom a courier meets and what it carries.
     Couriers(CourierNews),
+    /// Ours: a step of a ratchet, or something under one of its keys.
+    Ratchet(RatchetMessage),
+    /// Ours: a step of a large group.
+    LargeGroup(LargeGroupStep),
     /// A type that means nothing here.
     Other {
         /// The type.
@@ -186,6 +196,8 @@ impl Content {
             CALL => Self::Call(CallSignal::decode(body)?),
             CHUNK => Self::Chunk(ChunkMessage::decode(body)?),
             COURIERS => Self::Couriers(CourierNews::decode(body)?),
+            RATCHET => Self::Ratchet(RatchetMessage::decode(body)?),
+            LARGE_GROUP => Self::LargeGroup(LargeGroupStep::decode(body)?),
             _ => Self::Other {
                 kind,
                 body: body.to_vec(),
@@ -220,6 +232,8 @@ impl Content {
             Self::Call(signal) => (CALL, signal.encode()?),
             Self::Chunk(message) => (CHUNK, message.encode()?),
             Self::Couriers(news) => (COURIERS, news.encode()?),
+            Self::Ratchet(message) => (RATCHET, message.encode()?),
+            Self::LargeGroup(step) => (LARGE_GROUP, step.encode()?),
             Self::Other { kind, body } => (*kind, body.clone()),
         };
         let mut bytes = Vec::with_capacity(1 + body.len());
@@ -227,6 +241,14 @@ impl Content {
         bytes.extend(body);
         Ok(bytes)
     }
+}
+
+/// Whether a plaintext goes under a key of its own where that can be: texts, receipts and the secrets of groups.
+pub(crate) fn is_ratcheted(plaintext: &[u8]) -> bool {
+    matches!(
+        plaintext.first(),
+        Some(&(PRIVATE | READ | DELIVERED | GROUP_INVITE | GROUP_UPDATE | LARGE_GROUP))
+    )
 }
 
 fn decode_private(body: &[u8]) -> Result<Content, FormatError> {

@@ -238,7 +238,6 @@ fn a_private_text_crosses_the_street_and_its_answer_comes_back() {
         _ => None,
     });
     let states: Vec<_> = states.collect();
-    eprintln!("{states:?}");
     assert_eq!(states.last(), Some(&DeliveryState::Delivered));
 }
 

@@ -20,7 +20,7 @@ use fogcompute_schedule::{OBJECTIVE_COUNT, OBJECTIVE_NAMES, Preference, Sharing}
 use crate::chat::{self, ChatArguments};
 use crate::dao::{self, DaoCommand};
 use crate::demo::{
-    DemoConfig, DemoError, NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN,
+    DemoConfig, DemoError, Kill, NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN,
     run_demo,
 };
 use crate::error::NodeError;
@@ -36,6 +36,7 @@ use crate::program::runtime;
 use crate::protocol::Role;
 use crate::run::{self, RunArguments};
 use crate::serve::{NodeConfig, run_node};
+use crate::signals::input_ended;
 use crate::tasks::{self, WorkerCommand};
 
 /// Privacy-preserving fog computing.
@@ -377,7 +378,7 @@ struct DemoArguments {
         value_parser = clap::value_parser!(u32).range(i64::from(WIDTH_MIN)..=i64::from(WIDTH_MAX))
     )]
     width: u32,
-    /// Compute nodes to start, 2 to 32; one of them is killed half-way.
+    /// Compute nodes to start, 2 to 32.
     ///
     /// Each lends its part of what the harvest policy lends of this machine.
     #[arg(
@@ -398,10 +399,17 @@ struct DemoArguments {
     tiles: u32,
     /// Seed of the prices, and of the optimiser's and the killer's draws: 0 to 2⁶⁴ − 1.
     ///
-    /// Measured speeds and timing are another with every run, so the placement and the node that
-    /// is killed may be too; keys, routes and delays always are.
+    /// The killer draws what it kills, and how many tiles are back when it does. Measured speeds and
+    /// timing are another with every run, so the placement and the compute node that is killed may be
+    /// too; keys, routes and delays always are.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Which process is killed on the way, at a moment that the seed draws.
+    ///
+    /// Whatever else ends, whoever ended it, is started again, the coordinator from its files; a compute
+    /// node that was killed so stays away.
+    #[arg(long, value_enum, default_value_t = Kill::Compute)]
+    kill: Kill,
     /// Who decides whether nodes lend: their harvest policy, or nobody.
     #[arg(long, value_enum, default_value_t = DemoPolicy::Default)]
     policy: DemoPolicy,
@@ -411,9 +419,9 @@ struct DemoArguments {
     /// Print one JSON object instead of an account for people.
     ///
     /// {"ok": true, …} is the report; {"ok": false, "kind": …, "error": …} says what went wrong,
-    /// with the exit code of the command. Kinds: arguments, file, interrupted, job_timeout, node,
-    /// node_ended, nobody_lends, output, runtime, start_timeout, tile_failed, unbalanced,
-    /// wrong_picture.
+    /// with the exit code of the command. Kinds: arguments, coordinator, file, interrupted,
+    /// job_timeout, node, node_ended, nobody_lends, output, runtime, start_timeout, tile_failed,
+    /// unbalanced, wrong_picture.
     #[arg(long)]
     json: bool,
     /// Folder to write fog.png and report.html into; made if it is not there.
@@ -494,6 +502,9 @@ struct NodeArguments {
     /// End with the link to the coordinator instead of dialling again.
     #[arg(long)]
     exit_with_coordinator: bool,
+    /// End when the standard input ends, as it does with the process that holds its other end.
+    #[arg(long)]
+    end_with_input: bool,
 }
 
 impl NodeArguments {
@@ -518,7 +529,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     let json_asked = args.get(1).is_some_and(|task| {
         [
             "demo", "schedule", "ledger", "dao", "harvest", "token", "submit", "status", "result",
-            "cancel", "drain", "undrain", "watch", "topology", "top",
+            "logs", "cancel", "drain", "undrain", "watch", "topology", "top",
         ]
         .iter()
         .any(|json| task == json)
@@ -556,6 +567,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 nodes: arguments.nodes,
                 tiles: arguments.tiles,
                 seed: arguments.seed,
+                kill: arguments.kill,
                 policy_always: arguments.policy == DemoPolicy::Always,
                 keep: arguments.keep,
                 json: arguments.json,
@@ -768,7 +780,13 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 heartbeat: Duration::from_millis(arguments.heartbeat_ms),
                 exit_with_coordinator: arguments.exit_with_coordinator,
             };
-            match runtime.block_on(run_node(config)) {
+            let run = async {
+                tokio::select! {
+                    ended = run_node(config) => ended,
+                    () = input_ended(), if arguments.end_with_input => Ok(()),
+                }
+            };
+            match runtime.block_on(run) {
                 Ok(()) => 0,
                 Err(error) => failed(&error),
             }

@@ -5,17 +5,16 @@ mod outbox;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{
     AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId, UnixMillis,
 };
-use fogcompute_coord::metrics::Metrics;
 use fogcompute_coord::{
     Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, Placement,
-    PrivacyLevel, RegisterError, ReportError, genesis,
+    PrivacyLevel, RegisterError, ReportError, RoundTrips, SubmitError, genesis,
 };
 use fogcompute_exec::{TaskError, TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
@@ -29,17 +28,16 @@ use fogcompute_net::{
 };
 use fogcompute_store::{Durability, JobStore, SqliteLedger, StoreError};
 use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use rand_core::{Rng as _, SeedableRng};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::outbox::{Full, Outbox};
 use crate::error::NodeError;
-use crate::health;
 use crate::protocol::{
     AttemptId, DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, LINK_TASKS_MAX, Lending,
-    LinkModules, Refusal, Role, STRANGER_BYTES_MAX, TaskMessage, ToNode,
+    LinkModules, Refusal, Reported, Role, STRANGER_BYTES_MAX, TaskMessage, ToNode,
 };
 use crate::submit::{self, Desk, Submitters};
 use crate::trace;
@@ -161,6 +159,9 @@ pub struct NodeRecord {
     pub mix: Option<MixStats>,
     /// Whether the way to it is known: it has answered a ping.
     pub answered: bool,
+    /// How long messages to it and back took lately. A node is pinged when it joins and, once it has
+    /// answered, after each of its heartbeats.
+    pub round_trips: RoundTrips,
     /// Reports on its link that were of no use: of another's task, of an attempt that is over, or
     /// over the task's limits.
     pub reports_refused: u64,
@@ -180,14 +181,66 @@ struct ControlLink {
     outbox: Arc<Outbox>,
     /// Whether the node was let in, and may send long messages.
     joined: Arc<AtomicBool>,
-    /// When its ping was sent.
-    pinged: Arc<OnceLock<Instant>>,
+    /// The ping that it has to answer.
+    ping: Arc<Ping>,
+}
+
+/// A ping on a link, one at a time.
+#[derive(Debug, Default)]
+struct Ping(Mutex<Option<Unanswered>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    /// A number that nobody can guess, so that nobody answers before he is asked.
+    nonce: u64,
+    /// When it was written to the link, once it was.
+    sent: Option<Instant>,
+}
+
+impl Ping {
+    fn with<T>(&self, call: impl FnOnce(&mut Option<Unanswered>) -> T) -> T {
+        call(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A number for the next ping, unless there is one under way.
+    fn draw(&self) -> Option<u64> {
+        let nonce = OsEntropy.next_u64();
+        self.with(|ping| {
+            let free = ping.is_none();
+            *ping = (*ping).or(Some(Unanswered { nonce, sent: None }));
+            free.then_some(nonce)
+        })
+    }
+
+    fn is_sent(&self, now: Instant) {
+        self.with(|ping| {
+            if let Some(ping) = ping {
+                ping.sent = Some(now);
+            }
+        });
+    }
+
+    /// The moment at which the ping of this number was sent, if that is the one under way.
+    fn is_answered(&self, nonce: u64) -> Option<Instant> {
+        self.with(|ping| {
+            let sent = (*ping).filter(|ping| ping.nonce == nonce)?.sent?;
+            *ping = None;
+            Some(sent)
+        })
+    }
+
+    /// It was not sent.
+    fn withdraw(&self) {
+        self.with(|ping| *ping = None);
+    }
 }
 
 /// What a control link should do.
 enum ToLink {
-    /// Send the directory, then this ping, and from now on every new directory.
-    Join(Vec<u8>),
+    /// Send the directory, then a ping of this number, and from now on every new directory.
+    Join(u64),
+    /// Send a ping of this number.
+    Ping(u64),
     Send(Vec<u8>),
     /// Send this and end.
     Refuse(Vec<u8>),
@@ -201,6 +254,8 @@ enum Control {
     },
     Message {
         link: u64,
+        /// When it was there.
+        at: Instant,
         message: Result<FromNode, DecodeError>,
     },
     Closed {
@@ -235,9 +290,9 @@ pub struct CoordinatorService {
     /// The latest directory, for all nodes: who is slow skips those in between.
     directory: watch::Sender<Arc<[u8]>>,
     requests: BTreeMap<MessageId, Request>,
+    /// What may have been lost on its way, there or back, and is sent once more.
+    again: VecDeque<Request>,
     pub(crate) submitters: Submitters,
-    /// What happened since the start.
-    pub(crate) counts: Metrics,
     /// What has happened and was not told yet.
     updates: VecDeque<Update>,
     /// Reports that were heard and will be acknowledged once what came of them is on disk.
@@ -266,14 +321,7 @@ impl CoordinatorService {
     /// # Errors
     /// [`NodeError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Self, NodeError> {
-        Self::start_on(config, SystemClock::new()).await
-    }
-
-    /// As [`CoordinatorService::start`], for a host whose own moments are on the same clock.
-    pub(crate) async fn start_on(
-        config: CoordinatorConfig,
-        clock: SystemClock,
-    ) -> Result<Self, NodeError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         // The coordinator stands in the directory too.
         let max = DIRECTORY_NODES_MAX - 1;
         if config.nodes_max == 0 || config.nodes_max > max {
@@ -288,7 +336,6 @@ impl CoordinatorService {
                 max: HOPS_MAX - 1,
             }));
         }
-        let clock: Arc<dyn Clock> = Arc::new(clock);
         let mut bank = SqliteLedger::open(&config.ledger, Durability::Full)?;
         bank.execute(&genesis(config.owner, config.endowment), clock.unix_now())?;
         let mut jobs = JobStore::open(&config.jobs, Durability::Full)?;
@@ -367,8 +414,8 @@ impl CoordinatorService {
             changes: 0,
             directory,
             requests: BTreeMap::new(),
+            again: VecDeque::new(),
             submitters: Submitters::new(desk, asked),
-            counts: Metrics::default(),
             updates: VecDeque::new(),
             reported: Vec::new(),
             filled: BTreeSet::new(),
@@ -457,13 +504,12 @@ impl CoordinatorService {
     /// Admits a job. It is safe once [`Event::Admitted`] says so.
     ///
     /// # Errors
-    /// [`NodeError::Submit`].
+    /// [`NodeError::Submit`], [`NodeError::Store`].
     pub async fn submit(&mut self, job: JobSpec) -> Result<(), NodeError> {
-        let taken = self.with_rules(|rules, host| rules.submit(job, host));
-        if let Err(error) = &taken {
-            health::count_refused(&mut self.counts, error);
+        if self.knows(job.id)? {
+            return Err(SubmitError::KnownJob { job: job.id }.into());
         }
-        Ok(taken?)
+        Ok(self.with_rules(|rules, host| rules.submit(job, host))?)
     }
 
     /// Waits for the next thing that happens, acts on it, and tells.
@@ -487,7 +533,7 @@ impl CoordinatorService {
                 return Ok(update);
             }
             if self.decided.is_none() {
-                self.decided = self.rules.poll_event();
+                self.decided = self.rules.poll_event().or_else(|| self.sent_in_vain());
             }
             let permit = match &self.decided {
                 Some(Event::Dispatch { privacy, .. }) if privacy.needs_mixnet() => {
@@ -629,7 +675,6 @@ impl CoordinatorService {
         let at = self.clock.now();
         let routed = matches!(self.config.rules.placement, Placement::Routed(_));
         let _entered = trace::span(&event, routed).entered();
-        health::count(&mut self.counts, &event);
         match &event {
             Event::Dispatch {
                 node,
@@ -641,8 +686,12 @@ impl CoordinatorService {
                 let (node, task, attempt) = (*node, *task, *attempt);
                 let sent = permit.map(|permit| self.dispatch(node, task, attempt, spec, permit));
                 if let Some(Err(error)) = sent {
-                    let result = Err(TaskError::Cancelled);
-                    let _ = self.report(node, attempt, TaskReport { task, result });
+                    let report = TaskReport {
+                        task,
+                        result: Err(TaskError::Cancelled),
+                    };
+                    let log = String::new();
+                    let _ = self.report(node, attempt, Reported { report, log });
                     return Ok(Update::Unsent { task, error });
                 }
             }
@@ -712,9 +761,9 @@ impl CoordinatorService {
         let receiver = peer.record.descriptor.contact();
         let topology = self.topology()?;
         let output = usize::try_from(spec.limits().output_bytes).unwrap_or(usize::MAX);
-        let surbs = self
-            .client
-            .surbs_for(output.saturating_add(REPORT_OVERHEAD_BYTES));
+        let surbs = self.client.surbs_for(
+            output.saturating_add(Reported::log_bytes_max(spec) + REPORT_OVERHEAD_BYTES),
+        );
         let surbs = u16::try_from(surbs).unwrap_or(u16::MAX);
         let body = TaskMessage {
             attempt,
@@ -772,24 +821,31 @@ impl CoordinatorService {
         let Some(request) = self.requests.remove(&id) else {
             return;
         };
-        let Some(report) = TaskReport::decode(&body)
+        let Some(reported) = Reported::decode(&body)
             .ok()
-            .filter(|report| report.task == request.task)
+            .filter(|reported| reported.report.task == request.task)
         else {
             return;
         };
         // What is refused is the sender's fault, and dealt with by the rules.
-        let _ = self.report(request.node, request.attempt, report);
+        let _ = self.report(request.node, request.attempt, reported);
     }
 
     fn report(
         &mut self,
         node: NodeId,
         attempt: u32,
-        report: TaskReport,
+        reported: Reported,
     ) -> Result<Amount, ReportError> {
+        let Reported { report, log } = reported;
+        let task = report.task;
         let taken = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
-        self.counts.reports_refused += u64::from(taken.is_err());
+        let state = self.rules.task(task).map(|task| task.state);
+        if taken.is_ok() && !log.is_empty() && state.is_some_and(TaskState::is_terminal) {
+            // Nodes may say anything, and people read it at terminals.
+            let plain = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+            self.jobs.keep_log(task, log.chars().map(plain).collect());
+        }
         taken
     }
 
@@ -799,12 +855,12 @@ impl CoordinatorService {
                 self.links.insert(link, end);
                 Ok(None)
             }
-            Control::Message { link, message } => {
+            Control::Message { link, at, message } => {
                 // Messages of links that were refused may still be on their way.
                 let Some(node) = self.links.get(&link).map(|end| end.node) else {
                     return Ok(None);
                 };
-                match self.handle_message(node, link, message)? {
+                match self.handle_message(node, link, at, message)? {
                     Ok(update) => Ok(Some(update)),
                     Err(reason) => self.refuse(node, link, reason).map(Some),
                 }
@@ -839,6 +895,7 @@ impl CoordinatorService {
         &mut self,
         node: NodeId,
         link: u64,
+        at: Instant,
         message: Result<FromNode, DecodeError>,
     ) -> Result<Result<Update, Refusal>, NodeError> {
         let Ok(message) = message else {
@@ -868,6 +925,8 @@ impl CoordinatorService {
                     status: lending.status,
                     mix: None,
                     answered: false,
+                    round_trips: known
+                        .map_or_else(RoundTrips::default, |peer| peer.record.round_trips),
                     reports_refused: known.map_or(0, |peer| peer.record.reports_refused),
                 };
                 if let Some(end) = self.links.get(&link) {
@@ -887,35 +946,42 @@ impl CoordinatorService {
                 peer.record.offer = offer(&lending, peer.record.offer.latency_ms);
                 peer.record.status = lending.status;
                 peer.record.mix = Some(mix);
-                self.tell_rules(node)
+                let told = self.tell_rules(node)?;
+                if told.is_ok() && self.link_of(node) == Some(link) {
+                    self.ping(link);
+                }
+                Ok(told)
             }
-            FromNode::Pong { nonce } if joined && nonce == link => {
-                let now = self.clock.now();
-                let pinged = self.links.get(&link).and_then(|end| end.pinged.get());
-                let (Some(peer), Some(pinged)) = (self.peers.get_mut(&node), pinged) else {
+            FromNode::Pong { nonce } if joined => {
+                let sent = self.links.get(&link);
+                let sent = sent.and_then(|end| end.ping.is_answered(nonce));
+                let (Some(peer), Some(sent)) = (self.peers.get_mut(&node), sent) else {
                     return Ok(Err(Refusal::Protocol));
                 };
-                // The answer to the ping: now the way to the node is known, and it takes part.
-                if !peer.record.answered {
-                    let round_trip = now.duration_since(*pinged);
-                    peer.record.offer.latency_ms = round_trip.as_secs_f64() * 1e3;
-                    peer.record.answered = true;
+                let round_trip = at.duration_since(sent);
+                let shortest = peer.record.round_trips.push(round_trip);
+                peer.record.offer.latency_ms = shortest.as_secs_f64() * 1e3;
+                // The answer to the first ping: now the way to the node is known, and it takes part.
+                let takes_part = std::mem::replace(&mut peer.record.answered, true);
+                if !takes_part {
                     self.follow_routes();
-                    let told = self.tell_rules(node)?;
-                    if told.is_ok() {
-                        self.send_again(node, link)?;
+                    if let Err(refused) = self.tell_rules(node)? {
+                        return Ok(Err(refused));
                     }
-                    return Ok(told);
+                    self.send_again(node, link)?;
                 }
-                self.tell_rules(node)
+                // What took a minute is no distance, and the node keeps the place it has.
+                let _ =
+                    self.with_rules(|rules, host| rules.measured(node, shortest, None, host.rng));
+                Ok(Ok(Update::Heard { node }))
             }
             FromNode::Reports { reports } if self.link_of(node) == Some(link) => {
-                for (number, report) in reports {
+                for (number, reported) in reports {
                     let attempt = AttemptId {
-                        task: report.task,
+                        task: reported.report.task,
                         number,
                     };
-                    if self.report(node, number, report).is_err()
+                    if self.report(node, number, reported).is_err()
                         && let Some(peer) = self.peers.get_mut(&node)
                     {
                         peer.record.reports_refused += 1;
@@ -980,6 +1046,19 @@ impl CoordinatorService {
         }
     }
 
+    /// Measures how far a node is, unless it has not answered the last ping yet.
+    fn ping(&self, link: u64) {
+        let Some(end) = self.links.get(&link) else {
+            return;
+        };
+        if let Some(nonce) = end.ping.draw()
+            && end.to_node.try_send(ToLink::Ping(nonce)).is_err()
+        {
+            // A node with a full queue reads nothing now and would not answer.
+            end.ping.withdraw();
+        }
+    }
+
     /// Sends what a node has by its link once more, now that it has a new one: nobody knows what the
     /// last one carried.
     fn send_again(&mut self, node: NodeId, link: u64) -> Result<(), NodeError> {
@@ -1014,12 +1093,39 @@ impl CoordinatorService {
 
     /// Forgets a node whose link has ended.
     fn lose(&mut self, node: NodeId) {
-        self.peers.remove(&node);
+        let lost = self.peers.remove(&node);
         self.changes += 1;
         // Nothing may be sent on a route that is no more.
         self.follow_routes();
         self.requests.retain(|_, request| request.node != node);
+        if lost.is_some_and(|peer| peer.record.role != Role::Compute) {
+            // Any of it may have been there, or its answer has to pass it. A node that has it does it
+            // once, and answers by the newer blocks too.
+            let requests = std::mem::take(&mut self.requests);
+            self.again.extend(requests.into_values());
+        }
         self.with_rules(|rules, host| rules.node_lost(node, LossReason::Disconnected, host));
+    }
+
+    /// What is to be sent once more, as the same attempt, if it has not ended and there is a way.
+    fn sent_in_vain(&mut self) -> Option<Event> {
+        if self.again.is_empty() || self.topology().is_err() {
+            return None;
+        }
+        while let Some(lost) = self.again.pop_front() {
+            let mut held = self.rules.attempts(lost.node);
+            let held = held.find(|held| (held.0, held.1) == (lost.task, lost.attempt));
+            if let Some((task, attempt, privacy, spec)) = held {
+                return Some(Event::Dispatch {
+                    node: lost.node,
+                    task,
+                    attempt,
+                    privacy,
+                    spec: spec.clone(),
+                });
+            }
+        }
+        None
     }
 
     /// Without a mixnode in every layer nothing can be sent, and nothing is dispatched.
@@ -1078,9 +1184,10 @@ impl CoordinatorService {
         self.changes = 0;
         self.directory.send_replace(message.into());
         for link in self.joining.drain(..) {
-            if let Some(end) = self.links.get(&link) {
-                let ping = ToNode::Ping { nonce: link }.encode();
-                let _ = end.to_node.try_send(ToLink::Join(ping));
+            if let Some(end) = self.links.get(&link)
+                && let Some(nonce) = end.ping.draw()
+            {
+                let _ = end.to_node.try_send(ToLink::Join(nonce));
             }
         }
     }
@@ -1131,7 +1238,7 @@ async fn attend_link(
     let node = link.peer();
     let (reader, writer) = link.into_split();
     let (to_node, orders) = mpsc::channel(NODE_QUEUE_MAX);
-    let pinged = Arc::new(OnceLock::new());
+    let ping = Arc::new(Ping::default());
     let (outbox, joined) = (
         Arc::new(Outbox::default()),
         Arc::new(AtomicBool::new(false)),
@@ -1143,15 +1250,15 @@ async fn attend_link(
             to_node,
             outbox: Arc::clone(&outbox),
             joined: Arc::clone(&joined),
-            pinged: Arc::clone(&pinged),
+            ping: Arc::clone(&ping),
         },
     };
     if messages.send(opened).await.is_err() {
         return;
     }
     let ended = tokio::select! {
-        ended = write_link(writer, orders, &outbox, directory, &pinged, &*clock) => ended,
-        ended = read_link(reader, number, &joined, &messages) => ended,
+        ended = write_link(writer, orders, &outbox, directory, &ping, &*clock) => ended,
+        ended = read_link(reader, number, &joined, &messages, &*clock) => ended,
     };
     let replaced = matches!(ended, Err(LinkError::Replaced));
     let closed = Control::Closed {
@@ -1167,7 +1274,7 @@ async fn write_link(
     mut orders: mpsc::Receiver<ToLink>,
     outbox: &Outbox,
     mut directory: watch::Receiver<Arc<[u8]>>,
-    pinged: &OnceLock<Instant>,
+    ping: &Ping,
     clock: &dyn Clock,
 ) -> Result<(), LinkError> {
     let (mut joined, mut modules) = (false, LinkModules::new());
@@ -1179,12 +1286,16 @@ async fn write_link(
                 }
             }
             order = orders.recv() => match order {
-                Some(ToLink::Join(ping)) => {
+                Some(ToLink::Join(nonce)) => {
                     joined = true;
                     let latest = Arc::clone(&directory.borrow_and_update());
                     writer.send(&latest).await?;
-                    let _ = pinged.set(clock.now());
-                    writer.send(&ping).await?;
+                    ping.is_sent(clock.now());
+                    writer.send(&ToNode::Ping { nonce }.encode()).await?;
+                }
+                Some(ToLink::Ping(nonce)) => {
+                    ping.is_sent(clock.now());
+                    writer.send(&ToNode::Ping { nonce }.encode()).await?;
                 }
                 Some(ToLink::Send(frame)) => writer.send(&frame).await?,
                 Some(ToLink::Refuse(frame)) => return writer.send(&frame).await,
@@ -1206,6 +1317,7 @@ async fn read_link(
     link: u64,
     joined: &AtomicBool,
     messages: &mpsc::Sender<Control>,
+    clock: &dyn Clock,
 ) -> Result<(), LinkError> {
     loop {
         // Who was let in says so only afterwards: a long message of somebody else is one too many.
@@ -1215,8 +1327,9 @@ async fn read_link(
             STRANGER_BYTES_MAX
         };
         let frame = reader.receive_up_to(bytes_max).await?;
+        let at = clock.now();
         let message = FromNode::decode(&frame);
-        let sent = messages.send(Control::Message { link, message }).await;
+        let sent = messages.send(Control::Message { link, at, message }).await;
         if sent.is_err() {
             return Ok(());
         }

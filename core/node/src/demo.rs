@@ -7,36 +7,37 @@ mod processes;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fogcompute_base::{
-    AccountId, Clock, Digest, Instant, JobId, NodeId, OsEntropy, Priority, Rng, SystemClock, TaskId,
+    AccountId, Clock, Digest, Instant, JobId, NodeId, OsEntropy, Priority, Rng, SystemClock,
+    TaskId, UnixMillis,
 };
-use fogcompute_coord::{Config, Event, JobSpec, PrivacyLevel, TaskOrder};
-use fogcompute_exec::{Limits, TaskSpec, Usage};
+use fogcompute_coord::{PrivacyLevel, TaskOrder};
+use fogcompute_exec::{Limits, TaskSpec, TaskState, Usage};
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
-use fogcompute_mix::MixStats;
-use fogcompute_schedule::evolution::Nsga2;
-use fogcompute_schedule::{OBJECTIVE_NAMES, Plan};
+use fogcompute_schedule::OBJECTIVE_NAMES;
+use fogcompute_store::JobChange;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use self::account::{describe_lending, status, too_little, words};
+use self::account::{CoordinatorFiles, describe_lending, too_little, words};
 use self::config::file_error;
-pub use self::config::{DemoConfig, DemoError, LendingAdvice};
+pub use self::config::{DemoConfig, DemoError, Kill, LendingAdvice};
 pub(crate) use self::config::{NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN};
 use self::picture::{encode_png, estimate_fuel};
-use self::processes::{LAYERS, MIXNODES_PER_LAYER, Process};
-use crate::coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
+use self::processes::{COORDINATOR, LAYERS, Part, Plot, Process, RECORD_FILE};
 use crate::files::{Readers, replace};
 use crate::mandelbrot::{MODULE, View};
-use crate::protocol::Role;
-use crate::report::{Attempt, AttemptResult, Front, Moment, Picture, Report, Tile};
+use crate::record::{Following, Line, NodeNote, Noted, Packets, PlacedNote};
+use crate::report::{Attempt, AttemptResult, Death, Front, Moment, Picture, Report, Tile};
 use crate::report_page::{self, millis, rounded};
 use crate::signals::Signals;
+use crate::submit::{FogClient, JobOrder, Watched};
 
 /// How long the job may take to end.
 const JOB_TIMEOUT: Duration = Duration::from_secs(600);
@@ -152,12 +153,24 @@ struct Demo {
     config: DemoConfig,
     directory: PathBuf,
     clock: SystemClock,
-    began: Instant,
-    submitted: Option<Instant>,
+    began: UnixMillis,
+    submitted: Option<UnixMillis>,
+    /// When the job must have ended.
+    deadline: Option<Instant>,
+    /// The coordinator first.
     processes: Vec<Process>,
+    /// Where the coordinator accepts links, in every one of its lives.
+    address: Option<SocketAddr>,
+    /// The account that pays.
+    owner: Option<AccountId>,
+    /// What the coordinator notes.
+    record: Following,
+    plot: Option<Plot>,
     tiles: Vec<TileRun>,
-    events: Vec<(Instant, String)>,
-    plan: Option<Plan>,
+    events: Vec<(UnixMillis, String)>,
+    placed: Option<PlacedNote>,
+    /// What the coordinator's own mixnode counted.
+    own_packets: Option<Packets>,
     bar: ProgressBar,
     /// Why something could not be written to the standard output.
     unsaid: Option<io::Error>,
@@ -177,16 +190,23 @@ impl Demo {
         if let Ok(style) = ProgressStyle::with_template("  {bar:32} {pos}/{len} tiles  {msg}") {
             bar.set_style(style);
         }
+        let record = directory.join("coordinator").join(RECORD_FILE);
         Self {
+            plot: Plot::new(config.kill, config.seed, config.tiles),
             config,
             directory,
-            began: clock.now(),
+            began: clock.unix_now(),
             clock,
             submitted: None,
+            deadline: None,
             processes: Vec::new(),
+            address: None,
+            owner: None,
+            record: Following::new(record),
             tiles: Vec::new(),
             events: Vec::new(),
-            plan: None,
+            placed: None,
+            own_packets: None,
             bar,
             unsaid: None,
         }
@@ -194,7 +214,7 @@ impl Demo {
 
     /// Tells people something, above the progress bar, and keeps it for the page.
     fn say(&mut self, text: &str) {
-        self.events.push((self.clock.now(), text.to_owned()));
+        self.events.push((self.clock.unix_now(), text.to_owned()));
         if self.config.json {
             return;
         }
@@ -210,71 +230,45 @@ impl Demo {
     }
 
     async fn run(&mut self) -> Result<(), DemoError> {
-        let started = self.clock.unix_now();
         self.say(&format!(
             "fogcompute {}: a private fog on this machine, seed {}",
             env!("CARGO_PKG_VERSION"),
             self.config.seed
         ));
-        let owner = AccountId::from_bytes(first_16(&Digest::derive(
-            "fogcompute 2026-11 account: demo owner",
-            &self.config.seed.to_be_bytes(),
-        )));
         let orders = self.orders()?;
-        let config = CoordinatorConfig {
-            listen: ([127, 0, 0, 1], 0).into(),
-            ledger: self.directory.join("ledger.sqlite"),
-            jobs: self.directory.join("jobs.sqlite"),
-            owner,
-            endowment: endowment(&orders),
-            delay_mean: Duration::from_millis(5),
-            layers: usize::from(LAYERS),
-            seed: self.config.seed,
-            nodes_max: usize::from(NODES_MAX) + usize::from(LAYERS * MIXNODES_PER_LAYER),
-            rules: Config {
-                nsga2: Nsga2 {
-                    population: 50,
-                    generations: 100,
-                    ..Nsga2::default()
-                },
-                ..Config::default()
-            },
-        };
-        let mut fog = CoordinatorService::start_on(config, self.clock).await?;
-        self.start_processes(&fog)?;
-        self.wait_until_joined(&mut fog).await?;
+        let client = self
+            .start_coordinator(endowment(&orders), reservation(&orders))
+            .await?;
+        self.start_nodes()?;
+        self.wait_until_joined().await?;
         self.tell_lending()?;
-        self.submit(&mut fog, owner, orders).await?;
-        self.work(&mut fog).await?;
-        self.collect_counts(&mut fog).await?;
-        let own_mix = fog.mix_stats().await;
-        let report = self.settle(&fog, own_mix, owner, started.0)?;
+        self.deadline = Some(self.clock.now() + JOB_TIMEOUT);
+        let job = self.submit(&client, orders).await?;
+        self.work(&client, job).await?;
+        self.wait_until_back().await?;
+        self.stop_coordinator().await?;
+        let report = self.settle()?;
         self.write(&report)
     }
 
     fn tell_lending(&mut self) -> Result<(), DemoError> {
         let mut lines = Vec::new();
         let (mut objections, mut notes) = (Vec::new(), Vec::new());
-        let mut most: Option<(NodeRecord, serde_json::Value)> = None;
-        let computers = self
-            .processes
-            .iter_mut()
-            .filter(|process| process.role == Role::Compute);
-        for process in computers {
-            process.lent.clone_from(&process.record);
-            let Some(record) = &process.record else {
+        let mut most: Option<NodeNote> = None;
+        for process in self.processes.iter_mut().filter(|it| it.is_compute()) {
+            process.lent.clone_from(&process.known);
+            let Some(known) = &process.known else {
                 continue;
             };
-            let status = status(record);
-            lines.push(describe_lending(&process.name, record, &status));
-            objections.extend(words(&status, "objections"));
-            notes.extend(words(&status, "notes"));
-            let lends = |it: &NodeRecord| (it.offer.cpu_millis, it.offer.memory_bytes);
+            lines.push(describe_lending(&process.name, known));
+            objections.extend(words(&known.status, "objections"));
+            notes.extend(words(&known.status, "notes"));
+            let lends = |it: &NodeNote| (it.cpu_millis, it.memory_bytes);
             if most
                 .as_ref()
-                .is_none_or(|(other, _)| lends(record) > lends(other))
+                .is_none_or(|other| lends(known) > lends(other))
             {
-                most = Some((record.clone(), status));
+                most = Some(known.clone());
             }
         }
         self.say(if self.config.policy_always {
@@ -299,20 +293,15 @@ impl Demo {
             self.say(&line);
         }
         match most {
-            Some((record, status)) if too_little(&record.offer, &status).is_none() => Ok(()),
+            Some(known) if too_little(&known).is_none() => Ok(()),
             most => Err(self.nobody_lends(most.as_ref())),
         }
     }
 
     /// Why the node that lends most lends too little, and what to do about it.
-    fn nobody_lends(&self, most: Option<&(NodeRecord, serde_json::Value)>) -> DemoError {
-        let (reason, cores) = match most {
-            Some((record, status)) => (
-                too_little(&record.offer, status),
-                status["device"]["cpu_cores"].as_u64(),
-            ),
-            None => (None, None),
-        };
+    fn nobody_lends(&self, most: Option<&NodeNote>) -> DemoError {
+        let reason = most.and_then(too_little);
+        let cores = most.and_then(|known| known.status["device"]["cpu_cores"].as_u64());
         let share = HarvestPolicy::always().cpu_share_max;
         let processors = (1.0 / share).ceil() as u64;
         let enough = cores.is_none_or(|cores| cores >= processors);
@@ -347,213 +336,274 @@ impl Demo {
 
     async fn submit(
         &mut self,
-        fog: &mut CoordinatorService,
-        owner: AccountId,
+        client: &FogClient,
         tasks: Vec<TaskOrder>,
-    ) -> Result<(), DemoError> {
+    ) -> Result<JobId, DemoError> {
         let view = self.config.view();
         let reserved = reservation(&tasks);
         let mut id = [0; 16];
         OsEntropy.fill_bytes(&mut id);
-        self.submitted = Some(self.clock.now());
+        self.submitted = Some(self.clock.unix_now());
         let id = JobId::from_bytes(id);
-        let priority = Priority::default();
-        fog.submit(JobSpec {
+        let order = JobOrder {
             id,
-            owner,
-            priority,
+            priority: Priority::default(),
             privacy: PrivacyLevel::Private,
             tasks,
-        })
-        .await?;
+        };
         self.say(&format!(
-            "submitted: {} × {} pixels in {} tiles, {} credits reserved; each tile goes through \
-             {LAYERS} mixnodes and comes back by reply blocks",
+            "a job is submitted: {} × {} pixels in {} tiles, for which {} credits are held back; each \
+             tile goes through {LAYERS} mixnodes and comes back by reply blocks",
             view.width,
             view.height,
             self.config.tiles,
             credits(reserved),
         ));
+        self.meanwhile(client.submit(order)).await??;
+        Ok(id)
+    }
+
+    /// Follows the job to its end, and kills a process on the way.
+    async fn work(&mut self, client: &FogClient, job: JobId) -> Result<(), DemoError> {
+        let mut watch = client.watch(0);
+        loop {
+            let done = self.done();
+            self.bar.set_position(done as u64);
+            self.kill_when_due(done).await?;
+            // It has one job. Were an event of it forgotten, the picture would not be whole, and it is
+            // compared.
+            let Watched::Event(event) = self.meanwhile(watch.next()).await?? else {
+                continue;
+            };
+            match event.change {
+                JobChange::Assigned {
+                    task,
+                    node,
+                    attempt,
+                } => self.sent(task, node, attempt, event.at),
+                JobChange::Queued { task, .. } => self.came_to_nothing(task, event.at),
+                JobChange::Ended { task, state, paid } => {
+                    self.ended(client, task, state, paid, event.at).await?;
+                }
+                JobChange::JobEnded => break,
+                _ => {}
+            }
+        }
+        let summary = self.meanwhile(client.job(job)).await??.summary;
+        self.bar.finish_and_clear();
+        self.say(&format!(
+            "all {} tiles are back; {} credits paid, {} credits released",
+            summary.succeeded,
+            credits(summary.paid),
+            credits(summary.released),
+        ));
         Ok(())
     }
 
-    /// Follows the job to its end, and kills a node half-way.
-    async fn work(&mut self, fog: &mut CoordinatorService) -> Result<(), DemoError> {
-        let deadline = self.clock.now() + JOB_TIMEOUT;
-        let mut victim_due = true;
-        loop {
-            let done = self
-                .tiles
-                .iter()
-                .filter(|tile| tile.pixels.is_some())
-                .count();
-            self.bar.set_position(done as u64);
-            self.check_processes().await?;
-            if victim_due && done * 2 >= self.tiles.len() {
-                victim_due = !self.kill_a_working_node().await?;
-            }
-            let left = deadline.duration_since(self.clock.now());
-            if left.is_zero() {
-                let (seconds, tiles) = (JOB_TIMEOUT.as_secs(), self.tiles.len());
-                return Err(DemoError::JobTimeout {
-                    seconds,
-                    done,
-                    tiles,
-                });
-            }
-            let Ok(update) =
-                tokio::time::timeout(left.min(Duration::from_millis(500)), fog.next()).await
-            else {
-                continue;
-            };
-            let update = update?;
-            self.remember(fog, &update);
-            let Update::Decided { at, event } = update else {
-                continue;
-            };
-            if let Event::AttemptLost { node, .. } | Event::NodeLost { node, .. } = event
-                && self.is_thought_alive(node)
-            {
-                // Before anything is said of a node that ended because everything is to stop.
-                tokio::time::sleep(SIGNAL_GRACE).await;
-                self.check_processes().await?;
-            }
-            if self.follow(at, event)? {
-                self.bar.finish_and_clear();
-                return Ok(());
-            }
+    /// Tiles that are back.
+    fn done(&self) -> usize {
+        let tiles = self.tiles.iter();
+        tiles.filter(|tile| tile.pixels.is_some()).count()
+    }
+
+    /// # Errors
+    /// [`DemoError::JobTimeout`].
+    fn check_deadline(&self) -> Result<(), DemoError> {
+        if self.deadline.is_none_or(|at| self.clock.now() < at) {
+            return Ok(());
+        }
+        Err(DemoError::JobTimeout {
+            seconds: JOB_TIMEOUT.as_secs(),
+            done: self.done(),
+            tiles: self.tiles.len(),
+        })
+    }
+
+    fn tile(&self, task: TaskId) -> Option<usize> {
+        self.tiles.iter().position(|tile| tile.task == task)
+    }
+
+    fn sent(&mut self, task: TaskId, node: NodeId, number: u32, at: UnixMillis) {
+        let (index, start_ms) = (self.node_index(node), self.millis(at));
+        if let Some(tile) = self.tile(task) {
+            self.tiles[tile].attempts.push(Attempt {
+                node: index,
+                number,
+                start_ms,
+                end_ms: start_ms,
+                result: None,
+                lost: None,
+            });
         }
     }
 
-    /// Takes note of what the coordinator decided; `true` once the job has ended.
-    fn follow(&mut self, at: Instant, event: Event) -> Result<bool, DemoError> {
-        match event {
-            Event::Placed { tasks, plan } => {
-                let text = format!(
-                    "placed {tasks} tiles by NSGA-II: {} placements that nothing beats; chose \
-                     mean completion {}, imbalance {:.2}, distrust {:.2}, cost {} credits",
-                    plan.front().len(),
-                    millis(plan.chosen().objectives[0]),
-                    plan.chosen().objectives[1],
-                    plan.chosen().objectives[2],
-                    credits(Amount(plan.chosen().cost)),
-                );
-                self.say(&text);
-                // The first plan is of the whole job; later ones mend what a lost node left.
-                self.plan.get_or_insert(plan);
-            }
-            Event::Dispatch {
-                node,
-                task,
-                attempt,
-                ..
-            } => {
-                let start_ms = self.millis(at);
-                let index = self.node_index(node);
-                if let Some(tile) = self.tiles.iter_mut().find(|tile| tile.task == task) {
-                    tile.attempts.push(Attempt {
-                        node: index,
-                        number: attempt,
-                        start_ms,
-                        end_ms: start_ms,
-                        result: None,
-                        lost: None,
-                    });
+    /// The attempt of a tile with that number.
+    fn attempt(&mut self, task: TaskId, number: u32) -> Option<&mut Attempt> {
+        let tile = self.tile(task)?;
+        let mut attempts = self.tiles[tile].attempts.iter_mut();
+        // Of an attempt that never reached its node the number is used again.
+        attempts.rfind(|known| known.number == number)
+    }
+
+    fn came_to_nothing(&mut self, task: TaskId, at: UnixMillis) {
+        let end_ms = self.millis(at);
+        if let Some(tile) = self.tile(task)
+            && let Some(attempt) = self.tiles[tile].attempts.last_mut()
+        {
+            attempt.end_ms = end_ms;
+            // Why is noted beside the journal, perhaps later, or not at all if the coordinator died.
+            attempt.lost.get_or_insert_with(|| "lost".to_owned());
+        }
+    }
+
+    async fn ended(
+        &mut self,
+        client: &FogClient,
+        task: TaskId,
+        state: TaskState,
+        paid: Amount,
+        at: UnixMillis,
+    ) -> Result<(), DemoError> {
+        let end_ms = self.millis(at);
+        let Some(tile) = self.tile(task) else {
+            return Ok(());
+        };
+        let failed = |reason: String| Err(DemoError::TileFailed { tile, reason });
+        let output = match state {
+            TaskState::Succeeded | TaskState::Failed => {
+                let report = self.meanwhile(client.result(task)).await??;
+                match report.result {
+                    Ok(output) => output,
+                    Err(error) => return failed(error.to_string()),
                 }
             }
-            Event::TaskEnded {
-                task,
-                attempt,
-                result,
-                paid,
-                ..
-            } => {
-                let end_ms = self.millis(at);
-                let Some(index) = self.tiles.iter().position(|tile| tile.task == task) else {
-                    return Ok(false);
+            _ => return failed("every attempt was lost".to_owned()),
+        };
+        let tile = &mut self.tiles[tile];
+        // The last one: those before it were lost.
+        if let Some(attempt) = tile.attempts.last_mut() {
+            attempt.succeeded(end_ms, &output.usage, paid);
+        }
+        tile.pixels = Some(output.output);
+        Ok(())
+    }
+
+    /// What the coordinator has noted since the last time.
+    fn read_record(&mut self) -> Result<Vec<Line>, DemoError> {
+        self.record
+            .read()
+            .map_err(|source| file_error("reading", self.record.path(), source))
+    }
+
+    /// Whether a line says that a node is lost whose process is thought to live.
+    fn is_of_a_death_unseen(&self, line: &Line) -> bool {
+        let (Noted::AttemptLost { node, .. } | Noted::NodeLost { node, .. }) = line.noted else {
+            return false;
+        };
+        let process = self.processes.get(self.node_index(node));
+        process.is_some_and(|process| process.running)
+    }
+
+    fn take_note(&mut self, Line { at, noted }: Line) {
+        match noted {
+            Noted::Started { .. } => {
+                for process in &mut self.processes {
+                    if let Some(known) = &mut process.known {
+                        known.answered = false;
+                    }
+                }
+                self.is_back(COORDINATOR, at);
+            }
+            Noted::Node(note) => {
+                let index = self.node_index(note.node);
+                let Some(process) = self.processes.get_mut(index) else {
+                    return;
                 };
-                let output = result.map_err(|error| DemoError::TileFailed {
-                    tile: index,
-                    reason: error.to_string(),
-                })?;
-                let tile = &mut self.tiles[index];
-                let found = tile
-                    .attempts
-                    .iter_mut()
-                    .find(|known| known.number == attempt);
-                if let Some(known) = found {
-                    known.succeeded(end_ms, &output.usage, paid);
+                let answered = note.answered;
+                process.known = Some(note);
+                if answered {
+                    self.is_back(index, at);
+                } else if let Some(death) = process.deaths.last_mut() {
+                    death.greeted |= at >= death.at;
                 }
-                tile.pixels = Some(output.output);
             }
-            Event::AttemptLost {
+            Noted::Left { node } => {
+                let index = self.node_index(node);
+                if let Some(known) = self
+                    .processes
+                    .get_mut(index)
+                    .and_then(|it| it.known.as_mut())
+                {
+                    known.answered = false;
+                }
+            }
+            Noted::Placed(placed) => {
+                let chosen = placed
+                    .points
+                    .get(placed.chosen)
+                    .copied()
+                    .unwrap_or_default();
+                self.say(&format!(
+                    "placed {} tiles by NSGA-II: {} placements that nothing beats; chose mean \
+                     completion {}, imbalance {:.2}, distrust {:.2}, cost {} credits",
+                    placed.tasks,
+                    placed.points.len(),
+                    millis(chosen[0]),
+                    chosen[1],
+                    chosen[2],
+                    placed.cost().map_or_else(|| "unknown".to_owned(), credits),
+                ));
+                // The first plan is of the whole job; later ones mend what a lost node left.
+                self.placed.get_or_insert(placed);
+            }
+            Noted::Unplaceable { task, reason } => {
+                if let Some(tile) = self.tile(task) {
+                    self.say(&format!("tile {} waits: {reason}", tile + 1));
+                }
+            }
+            Noted::AttemptLost {
                 task,
                 node,
                 attempt,
                 reason,
             } => {
-                let end_ms = self.millis(at);
+                if let Some(known) = self.attempt(task, attempt) {
+                    known.lost = Some(reason);
+                }
                 let name = self.node_name(node);
-                if let Some(index) = self.tiles.iter().position(|tile| tile.task == task) {
-                    let tile = &mut self.tiles[index];
-                    let found = tile
-                        .attempts
-                        .iter_mut()
-                        .find(|known| known.number == attempt);
-                    if let Some(known) = found {
-                        known.end_ms = end_ms;
-                        known.lost = Some(reason.to_string());
-                    }
+                if let Some(tile) = self.tile(task) {
                     self.say(&format!(
                         "tile {} is lost with {name} and will be redone",
-                        index + 1
+                        tile + 1
                     ));
                 }
             }
-            Event::NodeLost { node, .. } => {
+            Noted::NodeLost { node, .. } => {
                 let name = self.node_name(node);
                 self.say(&format!(
                     "{name} is gone; its other tiles move to the remaining nodes"
                 ));
             }
-            Event::TaskLost { task } => {
-                let tile = self
-                    .tiles
-                    .iter()
-                    .position(|tile| tile.task == task)
-                    .unwrap_or(0);
-                let reason = "every attempt was lost".to_owned();
-                return Err(DemoError::TileFailed { tile, reason });
-            }
-            Event::Unplaceable { task, error } => {
-                let tile = self
-                    .tiles
-                    .iter()
-                    .position(|tile| tile.task == task)
-                    .unwrap_or(0);
-                self.say(&format!("tile {} waits: {error}", tile + 1));
-            }
-            Event::JobEnded { summary, .. } => {
-                self.say(&format!(
-                    "all {} tiles are back; {} credits paid, {} credits released",
-                    summary.succeeded,
-                    credits(summary.paid),
-                    credits(summary.released),
-                ));
-                return Ok(true);
-            }
-            _ => {}
+            Noted::Ended { packets } => self.own_packets = Some(packets),
         }
-        Ok(false)
     }
 
-    fn settle(
-        &mut self,
-        fog: &CoordinatorService,
-        own_mix: MixStats,
-        owner: AccountId,
-        started_unix_ms: u64,
-    ) -> Result<Report, DemoError> {
+    /// Something took part in the place of a process that has ended.
+    fn is_back(&mut self, index: usize, at: UnixMillis) {
+        let Some(process) = self.processes.get_mut(index) else {
+            return;
+        };
+        let is_coordinator = process.part == Part::Coordinator;
+        if let Some(death) = process.deaths.last_mut()
+            && death.back.is_none()
+            && at >= death.at
+            && (is_coordinator || death.greeted)
+        {
+            death.back = Some(at);
+        }
+    }
+
+    fn settle(&mut self) -> Result<Report, DemoError> {
         let view = self.config.view();
         let pixels: Vec<u8> = self
             .tiles
@@ -574,16 +624,20 @@ impl Demo {
             "the picture equals a native render of the same view: BLAKE3 {}",
             &native.to_string()[..16]
         ));
-        let ledger = self.ledger_report(fog, owner)?;
+        let files = CoordinatorFiles::open(&self.processes[COORDINATOR].data)?;
+        let ledger = self.ledger_report(&files)?;
         self.say(&format!(
             "ledger: {} entries, chain verified, the balances of all accounts cancel out exactly",
             ledger.entries.len(),
         ));
-        let nodes = self.node_reports(fog, own_mix);
+        let nodes = self.node_reports(&files);
         for node in nodes.iter().filter(|node| node.compute) {
-            let killed = match &node.ended {
-                Some(status) => format!(" (ended: {status})"),
-                None if node.killed_ms.is_some() => " (killed)".to_owned(),
+            let killed = match node.gone() {
+                Some(Death {
+                    ended: Some(status),
+                    ..
+                }) => format!(" (ended: {status})"),
+                Some(_) => " (killed)".to_owned(),
                 None => String::new(),
             };
             let mut line = format!(
@@ -602,22 +656,18 @@ impl Demo {
             }
             self.say(&line);
         }
-        let front = self.plan.as_ref().map_or_else(
+        let front = self.placed.take().map_or_else(
             || Front {
                 objectives: Vec::new(),
                 points: Vec::new(),
                 chosen: 0,
                 explanation: String::new(),
             },
-            |plan| Front {
+            |placed| Front {
                 objectives: OBJECTIVE_NAMES.iter().map(ToString::to_string).collect(),
-                points: plan
-                    .front()
-                    .iter()
-                    .map(|point| point.objectives.to_vec())
-                    .collect(),
-                chosen: plan.chosen_index(),
-                explanation: plan.explain().to_string(),
+                points: placed.points.into_iter().map(Vec::from).collect(),
+                chosen: placed.chosen,
+                explanation: placed.explanation,
             },
         );
         let events = self
@@ -631,7 +681,8 @@ impl Demo {
         Ok(Report {
             version: env!("CARGO_PKG_VERSION"),
             seed: self.config.seed,
-            started_unix_ms,
+            started_unix_ms: self.began.0,
+            kill: self.config.kill.name(),
             policy_enforced: !self.config.policy_always,
             picture: Picture {
                 width: view.width,
@@ -655,7 +706,7 @@ impl Demo {
                 .collect(),
             events,
             ledger,
-            elapsed_ms: self.clock.now().duration_since(self.began).as_secs_f64() * 1e3,
+            elapsed_ms: self.elapsed_ms(),
         })
     }
 
@@ -679,18 +730,20 @@ impl Demo {
             "wrote {} and {} after {:.1} s",
             picture.display(),
             page.display(),
-            self.clock.now().duration_since(self.began).as_secs_f64()
+            self.elapsed_ms() / 1e3
         ));
         Ok(())
     }
 
-    fn millis(&self, at: Instant) -> f64 {
+    /// Milliseconds from the submission of the job to a moment, which may be before it.
+    fn millis(&self, at: UnixMillis) -> f64 {
         let origin = self.submitted.unwrap_or(self.began);
-        if at >= origin {
-            at.duration_since(origin).as_secs_f64() * 1e3
-        } else {
-            -origin.duration_since(at).as_secs_f64() * 1e3
-        }
+        // Both are far below 2⁵³.
+        at.0 as f64 - origin.0 as f64
+    }
+
+    fn elapsed_ms(&self) -> f64 {
+        self.clock.unix_now().0 as f64 - self.began.0 as f64
     }
 
     fn node_index(&self, node: NodeId) -> usize {
@@ -791,17 +844,10 @@ fn endowment(orders: &[TaskOrder]) -> Amount {
     Amount((needed + needed / 4).div_ceil(credit) * credit)
 }
 
-fn first_16(digest: &Digest) -> [u8; 16] {
-    let mut first = [0; 16];
-    first.copy_from_slice(&digest.as_bytes()[..16]);
-    first
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogcompute_base::UnixMillis;
-    use fogcompute_coord::{Coordinator, Host, genesis};
+    use fogcompute_coord::{Config, Coordinator, Host, JobSpec, genesis};
     use fogcompute_ledger::Book;
     use rand_chacha::ChaCha8Rng;
     use rand_core::SeedableRng;
@@ -842,6 +888,7 @@ mod tests {
                 nodes: 2,
                 tiles,
                 seed: 1,
+                kill: Kill::None,
                 policy_always: true,
                 keep: false,
                 json: false,

@@ -7,7 +7,7 @@ use fogcompute_exec::TaskSpec;
 use fogcompute_schedule::{Job, Node};
 
 use crate::placing::input;
-use crate::protocol::{FromNode, TaskMessage, ToNode};
+use crate::protocol::{FromNode, Reported, TaskMessage, ToNode};
 use crate::submit::protocol::{Answer, FRAME_BYTES, Part, Request, answer_frames, request_frames};
 
 /// Reads bytes as every message of the control link and of the mixnet.
@@ -27,6 +27,9 @@ pub fn protocol(bytes: &[u8]) {
     }
     if let Ok(message) = TaskMessage::decode(bytes) {
         assert_eq!(message.encode(), bytes);
+    }
+    if let Ok(reported) = Reported::decode(bytes) {
+        assert_eq!(Reported::decode(&reported.encode()), Ok(reported));
     }
 }
 

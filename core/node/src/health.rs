@@ -1,7 +1,6 @@
 //! How a coordinator is doing, for whoever looks after it.
 
 use fogcompute_coord::metrics::Metrics;
-use fogcompute_coord::{Event, SubmitError};
 use fogcompute_mix::TopologyError;
 use thiserror::Error;
 
@@ -40,64 +39,10 @@ impl CoordinatorService {
     /// 0.0.4.
     #[must_use]
     pub fn metrics_text(&self) -> String {
-        let mut metrics = Metrics {
+        let metrics = Metrics {
             calls_refused: self.calls_refused(),
-            tasks_queued: self.rules().unplaced() as u64,
-            ..self.counts
+            ..self.rules().metrics()
         };
-        for view in self.rules().nodes() {
-            metrics.nodes[usize::from(view.status.code())] += 1;
-            metrics.tasks_queued += view.waiting as u64;
-            metrics.tasks_running += view.running as u64;
-        }
-        let counted = |line: &&str| {
-            let name = line.trim_start_matches("# HELP ");
-            let name = name.trim_start_matches("# TYPE ");
-            let name = name.split([' ', '{']).next().unwrap_or_default();
-            COUNTED.contains(&name)
-        };
-        let lines = metrics.render();
-        let lines = lines.lines().filter(counted);
-        lines.fold(String::new(), |text, line| text + line + "\n")
-    }
-}
-
-/// What is counted here. A number that nobody counts is not shown as zero.
-const COUNTED: [&str; 14] = [
-    "fogcompute_coord_calls_refused_total",
-    "fogcompute_coord_jobs_admitted_total",
-    "fogcompute_coord_jobs_refused_total",
-    "fogcompute_coord_jobs_shed_total",
-    "fogcompute_coord_nodes",
-    "fogcompute_coord_nodes_died_total",
-    "fogcompute_coord_reports_refused_total",
-    "fogcompute_coord_tasks_cancelled_total",
-    "fogcompute_coord_tasks_dispatched_total",
-    "fogcompute_coord_tasks_failed_total",
-    "fogcompute_coord_tasks_lost_total",
-    "fogcompute_coord_tasks_queued",
-    "fogcompute_coord_tasks_running",
-    "fogcompute_coord_tasks_succeeded_total",
-];
-
-/// Counts what the rules have decided.
-pub(crate) fn count(counts: &mut Metrics, event: &Event) {
-    match event {
-        Event::Admitted { .. } => counts.jobs_admitted += 1,
-        Event::Dispatch { .. } => counts.tasks_dispatched += 1,
-        Event::TaskEnded { result: Ok(_), .. } => counts.tasks_succeeded += 1,
-        Event::TaskEnded { result: Err(_), .. } => counts.tasks_failed += 1,
-        Event::TaskLost { .. } => counts.tasks_lost += 1,
-        Event::TaskCancelled { .. } => counts.tasks_cancelled += 1,
-        Event::NodeLost { .. } => counts.nodes_died += 1,
-        _ => {}
-    }
-}
-
-/// Counts a job that was not taken.
-pub(crate) fn count_refused<E: std::error::Error>(counts: &mut Metrics, error: &SubmitError<E>) {
-    counts.jobs_refused += 1;
-    if matches!(error, SubmitError::Shed(_)) {
-        counts.jobs_shed += 1;
+        metrics.render()
     }
 }

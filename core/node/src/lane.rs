@@ -15,11 +15,12 @@ use std::thread::{self, JoinHandle};
 use fogcompute_base::TaskId;
 use fogcompute_exec::executor::Permission;
 use fogcompute_exec::{
-    Control, CpuShare, Runtime, Session, TaskError, TaskReport, TaskSpec, Unobserved,
+    Checkpoint, Control, CpuShare, Observer, Runtime, Session, TaskError, TaskReport, TaskSpec,
+    Unobserved,
 };
 use tokio::sync::Notify;
 
-use crate::protocol::{AttemptId, LINK_TASKS_MAX, ReportsMessage};
+use crate::protocol::{AttemptId, LINK_TASKS_MAX, REPORT_LOG_BYTES_MAX, Reported, ReportsMessage};
 
 /// The node's end of the lane. Dropping it stops what runs.
 pub(crate) struct Lane {
@@ -65,6 +66,37 @@ struct Running {
     memory_bytes: u64,
     /// Nobody wants its report any more.
     revoked: bool,
+}
+
+/// What a task has said so far, its end at least.
+#[derive(Debug, Default)]
+struct Heard(Mutex<String>);
+
+impl Heard {
+    fn with<T>(&self, call: impl FnOnce(&mut String) -> T) -> T {
+        call(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn end(&self) -> String {
+        Reported::end_of_log(self.with(mem::take))
+    }
+}
+
+impl Observer for Heard {
+    fn log(&self, line: &str) {
+        self.with(|log| {
+            log.push_str(line);
+            log.push('\n');
+            // Not with every line: what is moved is what is kept.
+            if log.len() > 2 * REPORT_LOG_BYTES_MAX {
+                *log = Reported::end_of_log(mem::take(log));
+            }
+        });
+    }
+
+    fn progress(&self, _: u16) {}
+
+    fn checkpoint(&self, _: Checkpoint) {}
 }
 
 /// What becomes of a task that comes by the link.
@@ -127,7 +159,7 @@ impl State {
                 // It was offered to this node when that lent more.
                 let attempt = *attempt;
                 self.queue.pop_front();
-                self.end(attempt, Err(TaskError::Cancelled));
+                self.end(attempt, Err(TaskError::Cancelled), String::new());
                 continue;
             }
             // The task of a revoked attempt may be here again while that is being stopped.
@@ -153,9 +185,15 @@ impl State {
         None
     }
 
-    fn end(&mut self, attempt: AttemptId, result: Result<fogcompute_exec::TaskOutput, TaskError>) {
+    fn end(
+        &mut self,
+        attempt: AttemptId,
+        result: Result<fogcompute_exec::TaskOutput, TaskError>,
+        log: String,
+    ) {
         let task = attempt.task;
-        self.tell(attempt, TaskReport { task, result }.encode());
+        let report = TaskReport { task, result };
+        self.tell(attempt, Reported { report, log }.encode());
     }
 
     fn tell(&mut self, attempt: AttemptId, report: Vec<u8>) {
@@ -224,20 +262,28 @@ impl Shared {
                 continue;
             };
             drop(state);
+            // Most tasks may say nothing.
+            let heard = Reported::log_bytes_max(&spec) > 0;
+            let heard = heard.then(|| Arc::new(Heard::default()));
+            let observer: Arc<dyn Observer> = match &heard {
+                Some(heard) => Arc::clone(heard) as _,
+                None => Arc::new(Unobserved),
+            };
             let session = Session {
                 control,
-                observer: Arc::new(Unobserved),
+                observer,
                 from: None,
             };
             let run = || self.runtime.execute(&spec, &session);
             let result = catch_unwind(AssertUnwindSafe(run));
             let result = result.unwrap_or(Err(TaskError::RuntimeFault));
+            let log = heard.map_or_else(String::new, |heard| heard.end());
             state = self.state();
             if let Some(ended) = state.running.remove(&attempt.task)
                 && !ended.revoked
             {
                 let number = ended.attempt;
-                state.end(AttemptId { number, ..attempt }, result);
+                state.end(AttemptId { number, ..attempt }, result, log);
                 self.told.notify_one();
             }
             if state.held > 0 {
@@ -533,9 +579,9 @@ mod tests {
                 let Ok(FromNode::Reports { reports }) = FromNode::decode(&message) else {
                     panic!("these are no reports");
                 };
-                let reports = reports.into_iter().map(|(number, report)| {
-                    let task = report.task;
-                    let output = report.result.map(|output| output.output);
+                let reports = reports.into_iter().map(|(number, reported)| {
+                    let task = reported.report.task;
+                    let output = reported.report.result.map(|output| output.output);
                     (AttemptId { task, number }, output)
                 });
                 return reports.collect();
@@ -635,6 +681,36 @@ mod tests {
     fn futures_are_pending(future: std::pin::Pin<&mut impl Future>) -> bool {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         future.poll(&mut context).is_pending()
+    }
+
+    #[tokio::test]
+    async fn what_a_task_says_goes_with_its_report_and_how_much_is_bounded() {
+        let says = include_bytes!("../../../examples/wasm/says.wasm");
+        let grants = fogcompute_exec::Grants {
+            host_calls: true,
+            ..Default::default()
+        };
+        let spec = spec(says, b"hello").with_grants(grants).unwrap();
+        let lane = lane();
+        lane.permit(lends(1)).unwrap();
+        lane.take(attempt(1, 1), spec, true);
+        let message = loop {
+            match lane.reports() {
+                Some(message) => break message,
+                None => lane.told().await,
+            }
+        };
+        let Ok(FromNode::Reports { reports }) = FromNode::decode(&message) else {
+            panic!("these are no reports");
+        };
+        assert!(reports[0].1.log.contains("hello"), "{:?}", reports[0].1.log);
+        let heard = Heard::default();
+        for number in 0..100_000 {
+            heard.log(&format!("line {number}"));
+        }
+        assert!(heard.with(|log| log.capacity()) <= 4 * REPORT_LOG_BYTES_MAX);
+        let log = heard.end();
+        assert!(log.len() <= REPORT_LOG_BYTES_MAX && log.ends_with("\nline 99999\n"));
     }
 
     #[tokio::test]

@@ -47,6 +47,7 @@ mod ping;
 mod placing;
 mod program;
 mod protocol;
+mod record;
 mod report;
 mod report_page;
 mod run;
@@ -58,7 +59,7 @@ mod trace;
 mod worker;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
-pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
+pub use demo::{DemoConfig, DemoError, Kill, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
@@ -72,7 +73,7 @@ pub use mixnet::{
     MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
 pub use program::{FogAccess, FogCall, FogCoordinator, FogNode, FogWatch};
-pub use protocol::{Refusal, Role};
+pub use protocol::{REPORT_LOG_BYTES_MAX, Refusal, Role};
 pub use serve::{FogNodeStatus, NodeConfig, run_node};
 pub use submit::{
     FogClient, FogClientConfig, FogClientError, FogTopology, JobOrder, JobTerms, NodeStatus,

@@ -7,11 +7,11 @@
 //! |---|---|---|
 //! | 1 | node → coordinator | hello: protocol version `u16`, role, descriptor, lending |
 //! | 2 | node → coordinator | heartbeat: lending, mix counters |
-//! | 3 | node → coordinator | pong: nonce `u64` |
-//! | 4 | node → coordinator | reports: count `u16`, each: attempt `u32`, length `u32` and the report as it encodes itself. Said again on the next link until they are acknowledged |
+//! | 3 | node → coordinator | pong: nonce `u64` of the ping |
+//! | 4 | node → coordinator | reports: count `u16`, each: attempt `u32`, length `u32` and a [`Reported`]. Said again on the next link until they are acknowledged |
 //! | 5 | node → coordinator | returned: attempts that were recalled and had not begun |
 //! | 129 | coordinator → node | directory: mean delay in µs `u64`, layers, others |
-//! | 130 | coordinator → node | ping: nonce `u64` |
+//! | 130 | coordinator → node | ping: nonce `u64`; after the hello, and from then on after heartbeats, to measure the round trip |
 //! | 131 | coordinator → node | tell: send a heartbeat now |
 //! | 132 | coordinator → node | refused: reason `u8`, see [`Refusal`]; the link ends |
 //! | 133 | coordinator → node | module: its bytes; named by their BLAKE3 digest from now on |
@@ -23,8 +23,9 @@
 //! A list of attempts is a count `u16` and, for each, the task id and the attempt `u32`.
 //!
 //! Tasks that need not be hidden come this way, those that must be through the mixnet, each in a
-//! [`TaskMessage`]. A module is sent once a link: both sides keep the last [`LINK_MODULES_MAX`] in
-//! the order in which they were sent, so the coordinator knows what the node has.
+//! [`TaskMessage`], which a [`Reported`] answers. A module is sent once a link: both sides keep the
+//! last [`LINK_MODULES_MAX`] in the order in which they were sent, so the coordinator knows what the
+//! node has.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use fogcompute_mix::{Descriptor, HOPS_MAX, MixStats};
 use thiserror::Error;
 
 /// Version of this protocol; another one is refused.
-pub(crate) const VERSION: u16 = 4;
+pub(crate) const VERSION: u16 = 5;
 
 /// Longest status text, in bytes.
 const STATUS_BYTES_MAX: usize = 16 << 10;
@@ -52,7 +53,10 @@ pub(crate) const STRANGER_BYTES_MAX: usize = STATUS_BYTES_MAX + (1 << 10);
 pub(crate) const FROM_NODE_BYTES_MAX: usize = REPORTS_BYTES_MAX;
 
 /// Longest message of reports, in bytes: one of any length, or many.
-pub(crate) const REPORTS_BYTES_MAX: usize = TaskReport::ENCODED_BYTES_MAX + 64;
+pub(crate) const REPORTS_BYTES_MAX: usize = Reported::ENCODED_BYTES_MAX + 64;
+
+/// Longest log that comes with a report, in bytes. Of a longer one the node sends the end.
+pub const REPORT_LOG_BYTES_MAX: usize = 64 << 10;
 
 /// Length from which a message of many parts gets no further one, in bytes: it should not keep
 /// others waiting for long.
@@ -174,7 +178,7 @@ pub(crate) enum FromNode {
         nonce: u64,
     },
     Reports {
-        reports: Vec<(u32, TaskReport)>,
+        reports: Vec<(u32, Reported)>,
     },
     Returned {
         attempts: Vec<AttemptId>,
@@ -263,8 +267,8 @@ impl FromNode {
             }
             Self::Reports { reports } => {
                 let mut message = ReportsMessage::new();
-                for (attempt, report) in reports {
-                    message.push(*attempt, &report.encode());
+                for (attempt, reported) in reports {
+                    message.push(*attempt, &reported.encode());
                 }
                 return message.finish();
             }
@@ -320,8 +324,8 @@ impl FromNode {
             4 => Self::Reports {
                 reports: decode_list(&mut reader, |reader| {
                     let attempt = reader.u32()?;
-                    let report = reader.bytes(TaskReport::ENCODED_BYTES_MAX)?;
-                    Ok((attempt, TaskReport::decode(report)?))
+                    let reported = reader.bytes(Reported::ENCODED_BYTES_MAX)?;
+                    Ok((attempt, Reported::decode(reported)?))
                 })?,
             },
             5 => Self::Returned {
@@ -461,6 +465,61 @@ impl ToNode {
         };
         reader.finish()?;
         Ok(message)
+    }
+}
+
+/// How a task ended, with what it said: length `u32` and the report as it encodes itself, length
+/// `u32` and the log, in UTF-8.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Reported {
+    pub report: TaskReport,
+    /// Lines, each with its end.
+    pub log: String,
+}
+
+impl Reported {
+    /// Longest encoding, in bytes.
+    pub(crate) const ENCODED_BYTES_MAX: usize =
+        4 + TaskReport::ENCODED_BYTES_MAX + 4 + REPORT_LOG_BYTES_MAX;
+
+    /// What a task may add to its report by what it says: nothing, if it is not granted to say
+    /// anything.
+    pub(crate) fn log_bytes_max(spec: &TaskSpec) -> usize {
+        let grants = spec.grants();
+        match (grants.host_calls || grants.wasi) && spec.limits().log_bytes > 0 {
+            true => REPORT_LOG_BYTES_MAX,
+            false => 0,
+        }
+    }
+
+    /// The end of a log that is too long, from the beginning of a line on.
+    pub(crate) fn end_of_log(mut log: String) -> String {
+        let over = log.len().saturating_sub(REPORT_LOG_BYTES_MAX);
+        if over > 0 {
+            // A line that is cut is left out, unless there is no other.
+            let line = log.as_bytes()[over - 1..]
+                .iter()
+                .position(|it| *it == b'\n');
+            let whole = line.map(|at| over + at).filter(|at| *at < log.len());
+            let begin = whole.unwrap_or_else(|| log.ceil_char_boundary(over));
+            log.replace_range(..begin, "");
+        }
+        log
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.bytes(&self.report.encode());
+        writer.text(&self.log);
+        writer.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let report = TaskReport::decode(reader.bytes(TaskReport::ENCODED_BYTES_MAX)?)?;
+        let log = reader.text(REPORT_LOG_BYTES_MAX)?.to_owned();
+        reader.finish()?;
+        Ok(Self { report, log })
     }
 }
 
@@ -835,20 +894,64 @@ mod tests {
         }
     }
 
-    fn report(id: u8, output: Vec<u8>) -> TaskReport {
-        TaskReport {
+    fn report(id: u8, output: Vec<u8>) -> Reported {
+        let log = format!("said by {id}\n");
+        let report = TaskReport {
             task: TaskId::from_bytes([id; 16]),
             result: Ok(TaskOutput {
                 output,
                 usage: Usage::default(),
             }),
-        }
+        };
+        Reported { report, log }
+    }
+
+    #[test]
+    fn of_a_log_that_is_too_long_the_end_is_kept_in_whole_lines() {
+        let end = |log: &str| Reported::end_of_log(log.to_owned());
+        let full = "x".repeat(REPORT_LOG_BYTES_MAX - 1) + "\n";
+        assert_eq!(end(&full), full);
+        assert_eq!(end(&format!("one\ntwo\n{full}")), full);
+        // Where there is no beginning of a line, one is cut, where a character begins.
+        assert_eq!(end(&format!("one\ntwo{full}")), full);
+        let endless = "ä".repeat(REPORT_LOG_BYTES_MAX);
+        assert_eq!(end(&endless).len(), REPORT_LOG_BYTES_MAX);
+        assert_eq!(end(&format!("{endless}x")).len(), REPORT_LOG_BYTES_MAX - 1);
+        assert_eq!(end(""), "");
+    }
+
+    #[test]
+    fn only_a_task_that_may_say_something_needs_room_for_it() {
+        let spec = TaskSpec::new(vec![0], vec![], fogcompute_exec::Limits::default()).unwrap();
+        assert_eq!(Reported::log_bytes_max(&spec), 0);
+        let grants = fogcompute_exec::Grants {
+            host_calls: true,
+            ..Default::default()
+        };
+        let talks = spec.with_grants(grants).unwrap();
+        assert_eq!(Reported::log_bytes_max(&talks), REPORT_LOG_BYTES_MAX);
     }
 
     #[test]
     fn the_longest_report_fits_a_message_and_one_more_byte_is_refused() {
+        let log = "x".repeat(REPORT_LOG_BYTES_MAX);
+        let longest = Reported {
+            log,
+            ..report(1, vec![0; OUTPUT_BYTES_MAX])
+        };
+        let longer = Reported {
+            log: longest.log.clone() + "x",
+            ..report(1, Vec::new())
+        };
+        let longer = FromNode::Reports {
+            reports: vec![(1, longer)],
+        };
+        assert!(matches!(
+            FromNode::decode(&longer.encode()),
+            Err(DecodeError::TooLong { .. })
+        ));
         let longest = FromNode::Reports {
-            reports: vec![(1, report(1, vec![0; OUTPUT_BYTES_MAX]))],
+            reports: vec![(1, longest)],
         };
         let bytes = longest.encode();
         assert!(bytes.len() <= FROM_NODE_BYTES_MAX);
@@ -969,6 +1072,7 @@ mod tests {
             let _ = FromNode::decode(&bytes);
             let _ = ToNode::decode(&bytes);
             let _ = TaskMessage::decode(&bytes).map(|message| message.encode());
+            let _ = Reported::decode(&bytes);
         }
     }
 }

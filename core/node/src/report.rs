@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub started_unix_ms: u64,
     /// Whether the harvest policy decided, or was overruled with `--policy always`.
     pub policy_enforced: bool,
+    /// What was to be killed, as `--kill` names it.
+    pub kill: &'static str,
     pub picture: Picture,
     pub nodes: Vec<NodeReport>,
     pub front: Front,
@@ -47,11 +49,9 @@ pub(crate) struct NodeReport {
     /// `None` for compute nodes and the coordinator, the layer from 0 for mixnodes.
     pub layer: Option<u8>,
     pub compute: bool,
-    /// When the demonstration killed it with SIGKILL, or found that it had ended.
-    pub killed_ms: Option<f64>,
-    /// How it ended, in the words of the operating system, if it was not the demonstration that
-    /// killed it.
-    pub ended: Option<String>,
+    /// The processes it was before.
+    pub deaths: Vec<Death>,
+    /// The process it is, or was last.
     pub process: Option<u32>,
     pub address: String,
     /// What a compute node lent when the job was submitted: its part of what the policy lends of the
@@ -70,10 +70,31 @@ pub(crate) struct NodeReport {
     /// Readings of a compute node's sensors and its policy's decision about them, as it sent them
     /// last before the job was submitted.
     pub status: serde_json::Value,
-    /// What its mixnode counted until the end of the job, as it said when it was asked then.
+    /// What the mixnode of its last process counted until the end of the job, as it said when it was
+    /// asked then.
     pub packets_received: Option<u64>,
     pub packets_forwarded: Option<u64>,
     pub packets_dropped: Option<u64>,
+}
+
+/// How a process ended before its time.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Death {
+    pub process: Option<u32>,
+    /// When the demonstration killed it with SIGKILL, or found that it had ended.
+    pub at_ms: f64,
+    /// How it ended, in the words of the operating system, if it was not the demonstration that
+    /// killed it.
+    pub ended: Option<String>,
+    /// When the process that was started in its place took part. `None` if none did.
+    pub back_ms: Option<f64>,
+}
+
+impl NodeReport {
+    /// How its last process ended, if nothing took its place.
+    pub(crate) fn gone(&self) -> Option<&Death> {
+        self.deaths.last().filter(|death| death.back_ms.is_none())
+    }
 }
 
 /// The placements the optimiser found for the whole job.

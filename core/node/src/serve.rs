@@ -34,10 +34,13 @@ use crate::device::{Device, lending, measure_speed, processors};
 use crate::error::NodeError;
 use crate::lane::{Lane, Taken};
 use crate::protocol::{
-    AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, Role, Run, TaskMessage, ToNode,
+    AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, REPORT_LOG_BYTES_MAX, Reported, Role,
+    Run, TaskMessage, ToNode,
 };
 use crate::signals::Signals;
-use crate::worker::{Worker, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerJob};
+use crate::worker::{
+    Worker, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
+};
 
 /// Most tasks that wait for a processor of this node. Further ones are given back.
 const TASKS_WAITING_MAX: usize = 256;
@@ -412,7 +415,7 @@ impl Node {
         let first = tokio::time::Instant::now() + self.config.heartbeat;
         let mut heartbeat = tokio::time::interval_at(first, self.config.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut modules = LinkModules::new();
+        let (mut joined, mut modules) = (false, LinkModules::new());
         while ended.is_ok() {
             tokio::select! {
                 frame = inbox.recv() => {
@@ -432,8 +435,10 @@ impl Node {
                         }
                         ToNode::Ping { nonce } => {
                             ended = writer.send(&FromNode::Pong { nonce }.encode()).await;
-                            // From now on the coordinator hears what the last link did not carry.
-                            self.lane.begin_link();
+                            if !std::mem::replace(&mut joined, true) {
+                                // From now on the coordinator hears what the last link did not carry.
+                                self.lane.begin_link();
+                            }
                         }
                         ToNode::Tell => ended = self.tell(&mut writer).await,
                         ToNode::Refused { reason } => {
@@ -671,7 +676,8 @@ struct Work {
 fn work_id(task: TaskId, spec: &[u8]) -> TaskId {
     let mut bytes = task.as_bytes().to_vec();
     bytes.extend_from_slice(Digest::of(spec).as_bytes());
-    let digest = Digest::derive("fogcompute 2026-11 work id", &bytes);
+    // Of results that were kept under another name the log is not.
+    let digest = Digest::derive("fogcompute 2026-11-22 work id", &bytes);
     let mut id = [0; 16];
     id.copy_from_slice(&digest.as_bytes()[..16]);
     TaskId::from_bytes(id)
@@ -779,11 +785,12 @@ impl Workers {
 }
 
 fn failure(task: TaskId, error: TaskError) -> Vec<u8> {
-    TaskReport {
+    let report = TaskReport {
         task,
         result: Err(error),
-    }
-    .encode()
+    };
+    let log = String::new();
+    Reported { report, log }.encode()
 }
 
 /// What it takes to do one task.
@@ -801,7 +808,9 @@ impl Execution {
             return Some(stored.body);
         }
         let wall = spec.limits().wall.unwrap_or_default();
-        let result = match self.output(id, spec).await {
+        let talks = Reported::log_bytes_max(&spec) > 0;
+        let mut done_by = None;
+        let result = match self.output(id, spec, &mut done_by).await {
             Ok(output) => Ok(output),
             Err(WorkerError::Closed) => return None,
             Err(WorkerError::Task(error)) => Err(error),
@@ -819,8 +828,13 @@ impl Execution {
             Err(_) => Err(TaskError::Cancelled),
         };
         let report = TaskReport { task, result };
-        let body = report.encode();
-        if let Ok(output) = report.result {
+        let log = match done_by.filter(|_| talks) {
+            Some(task) => self.log(task).await,
+            None => String::new(),
+        };
+        let reported = Reported { report, log };
+        let body = reported.encode();
+        if let Ok(output) = reported.report.result {
             let result = StoredResult {
                 digest: Digest::of(&output.output),
                 body: body.clone(),
@@ -839,6 +853,21 @@ impl Execution {
         Some(body)
     }
 
+    /// The end of what a task has said. What cannot be read is not worth the report.
+    async fn log(&self, task: TaskId) -> String {
+        let read = async {
+            let bytes = self.worker.task(task).await?.log_bytes;
+            // One more, to see whether the first line is whole.
+            let bytes_max = REPORT_LOG_BYTES_MAX + 1;
+            let from = bytes.saturating_sub(bytes_max as u64);
+            self.worker.log(task, from, bytes_max).await
+        };
+        let bytes = read
+            .await
+            .map_or_else(|_| Vec::new(), |log: WorkerLog| log.bytes);
+        Reported::end_of_log(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Stops a piece of work. If it cannot be asked to, it ends by itself and nobody is told.
     async fn cancel(&self, id: TaskId, spec: TaskSpec) {
         let (keyed, _) = jobs_of(id, &spec);
@@ -849,16 +878,23 @@ impl Execution {
         }
     }
 
-    /// The output of a piece of work. Work that the node had before it was started again is taken up
-    /// where it was, and not begun a second time.
-    async fn output(&self, id: TaskId, spec: TaskSpec) -> Result<TaskOutput, WorkerError> {
+    /// The output of a piece of work, and as which task the worker did it. Work that the node had
+    /// before it was started again is taken up where it was, and not begun a second time.
+    async fn output(
+        &self,
+        id: TaskId,
+        spec: TaskSpec,
+        done_by: &mut Option<TaskId>,
+    ) -> Result<TaskOutput, WorkerError> {
         let (keyed, job) = jobs_of(id, &spec);
         let submitted = self.worker.submit(keyed).await?;
+        *done_by = submitted.task_ids().next();
         let ended = self.one_of(&submitted).await;
         match ended {
             // How it ended before says nothing about this time.
             Err(WorkerError::Task(error)) if submitted.replayed && !error.is_deterministic() => {
                 let submitted = self.worker.submit(job).await?;
+                *done_by = submitted.task_ids().next();
                 self.one_of(&submitted).await
             }
             ended => ended,
@@ -953,8 +989,8 @@ mod tests {
     }
 
     fn output(report: &[u8]) -> Result<Vec<u8>, TaskError> {
-        let report = TaskReport::decode(report).unwrap();
-        report.result.map(|output| output.output)
+        let reported = Reported::decode(report).unwrap();
+        reported.report.result.map(|output| output.output)
     }
 
     #[test]
@@ -981,6 +1017,24 @@ mod tests {
         // The report is the very same, measured time included, and no fuel was burnt for it.
         assert_eq!(results.recv().await.unwrap().report, first);
         assert_eq!(workers.store.lock().unwrap().usage().unwrap(), used);
+    }
+
+    #[tokio::test]
+    async fn what_a_task_of_the_worker_says_goes_with_its_report_each_time() {
+        let (mut workers, mut results) = workers();
+        let says = include_bytes!("../../../examples/wasm/says.wasm");
+        let grants = fogcompute_exec::Grants {
+            host_calls: true,
+            ..Default::default()
+        };
+        let spec = TaskSpec::new(&says[..], &b"hello"[..], Limits::default()).unwrap();
+        let spec = spec.with_grants(grants).unwrap();
+        for _ in 0..2 {
+            assert!(workers.start(work(&spec), true).is_ok());
+            let told = results.recv().await.unwrap().report;
+            let log = Reported::decode(&told).unwrap().log;
+            assert!(log.contains("hello") && log.ends_with('\n'), "{log:?}");
+        }
     }
 
     #[tokio::test]

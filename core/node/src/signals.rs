@@ -1,5 +1,9 @@
 //! How a process is asked to stop.
 
+use std::io;
+
+use tokio::sync::oneshot;
+
 use crate::error::NodeError;
 
 /// The signals by which a process is asked to stop: Ctrl-C, and on Unix the requests to terminate
@@ -71,5 +75,20 @@ impl Signals {
             let _ = tokio::signal::ctrl_c().await;
             Asked::Stop
         }
+    }
+}
+
+/// Ends when the standard input does, as it does with the process that holds its other end: whoever
+/// started a process need not live to end it.
+pub(crate) async fn input_ended() {
+    let (ended, heard) = oneshot::channel();
+    // Not one of the runtime's threads: a read cannot be taken back, and the runtime waits for its own.
+    let reading = std::thread::Builder::new().spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = ended.send(());
+    });
+    match reading {
+        Ok(_) => drop(heard.await),
+        Err(_) => std::future::pending().await,
     }
 }

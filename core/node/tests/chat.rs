@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod manual;
+#[cfg(target_os = "linux")]
+mod terminal;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,8 +12,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+#[cfg(target_os = "linux")]
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+#[cfg(target_os = "linux")]
+use terminal::Terminal;
 
 /// A chat that runs, killed when it is dropped.
 struct Chat {
@@ -288,7 +294,7 @@ fn lines_are_shown_for_people_and_what_makes_no_sense_is_said() {
         .unwrap();
     let mut input = chat.stdin.take().unwrap();
     input
-        .write_all(b"hello?\n/msg bob hi\n/dance\n/get 1 x\n/g us hi\n/nick\n/nick eve\n/quit\n")
+        .write_all(b"hello?\n/msg bob hi\n/dance\n/get 1 x\n/g us hi\n/nick\n/nick eve\n/join bob\n/join\n/quit\n")
         .unwrap();
     let output = chat.wait_with_output().unwrap();
     assert!(output.status.success());
@@ -300,8 +306,95 @@ fn lines_are_shown_for_people_and_what_makes_no_sense_is_said() {
 ! there is no group called us
 ! it is /nick NAME
 * you are eve
+! nobody here is called bob
+* what you write goes to everybody
 ";
     assert_eq!(said, expected);
+}
+
+#[cfg(target_os = "linux")]
+fn on_terminal(arguments: &[&str]) -> Terminal {
+    let arguments = [&["chat", "--name", "ann"], arguments].concat();
+    Terminal::start(env!("CARGO_BIN_EXE_fogcompute"), &arguments, (24, 80))
+}
+
+#[cfg(target_os = "linux")]
+fn signal(screen: &Terminal, signal: Signal) {
+    kill_process(Pid::from_child(&screen.process), signal).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_screen_shows_what_passes_and_tells_senders_when_it_was_seen() {
+    let folder = TempDir::new().unwrap();
+    let source = path(&folder, "a.jpg");
+    fs::write(&source, vec![7; 100_000]).unwrap();
+    let taken = text(folder.path()).to_owned();
+    let mut bob = Chat::start(&[
+        "--name",
+        "bob",
+        "--listen",
+        "127.0.0.1:0",
+        "--downloads",
+        &taken,
+    ]);
+    let address = bob.event("listening")["address"].clone();
+    let mut ann = on_terminal(&["--connect", address.as_str().unwrap()]);
+    ann.until(|shown| shown.contains("● bob"));
+    bob.joined("ann");
+    ann.write("hello all\r");
+    ann.until(|shown| shown.contains("you: hello all"));
+    assert_eq!(bob.event("public")["text"], "hello all");
+
+    // What could move the cursor is a space.
+    bob.say("/msg ann look \x1b[2Jhere");
+    ann.until(|shown| shown.contains("bob (1)"));
+    ann.write("/join bob\r");
+    ann.until(|shown| shown.contains("bob: look  [2Jhere") && !shown.contains("bob (1)"));
+    bob.until("delivery", |said| said["state"] == "read");
+    ann.write("for you\r");
+    let private = bob.event("private");
+    assert_eq!(
+        (&private["text"], &private["name"]),
+        (&"for you".into(), &"ann".into())
+    );
+    ann.until(|shown| shown.contains("you: for you · read"));
+
+    ann.resize((8, 40));
+    ann.until(|shown| !shown.contains("peers and channels") && shown.contains("for you"));
+    ann.resize((30, 100));
+    ann.write(&format!("/send bob {}\r", text(&source)));
+    ann.until(|shown| shown.contains("1 ██████████ → bob a.j"));
+    bob.event("file_received");
+    ann.write("\x1b[A");
+    ann.until(|shown| shown.contains("bob> /send bob"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_terminal_is_as_it_was_however_a_full_screen_ends() {
+    type End = fn(&mut Terminal);
+    let ends: [End; 5] = [
+        |screen| screen.write("\x03"),
+        |screen| screen.write("\x04"),
+        |screen| screen.write("/quit\r"),
+        |screen| signal(screen, Signal::TERM),
+        |screen| signal(screen, Signal::HUP),
+    ];
+    for end in ends {
+        let mut screen = on_terminal(&[]);
+        screen.until(|shown| shown.contains("everybody> ") && shown.contains("ann, 0 here"));
+        assert!(screen.is_taken());
+        end(&mut screen);
+        assert!(screen.wait().success());
+        assert!(!screen.is_taken());
+    }
+    // And with lines it is never taken.
+    let mut lines = on_terminal(&["--plain"]);
+    lines.until(|shown| shown.contains("* you are ann"));
+    assert!(!lines.is_taken());
+    lines.write("/quit\n");
+    assert!(lines.wait().success());
 }
 
 #[test]

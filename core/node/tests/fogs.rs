@@ -199,7 +199,7 @@ async fn a_fog_of_processes_works_through_the_death_of_a_node_and_of_its_coordin
     while !watch.line().await.contains("\"ended\"") {}
     coordinator.kill().await;
     let mut last = None;
-    let (_coordinator, again) = fog.coordinator(&address, "").await;
+    let (coordinator, again) = fog.coordinator(&address, "").await;
     assert_eq!(again, address);
     // The watcher goes on where it was, and sees each event once.
     while let event = serde_json::from_str::<Value>(&watch.line().await).unwrap()
@@ -272,6 +272,38 @@ async fn a_fog_of_processes_works_through_the_death_of_a_node_and_of_its_coordin
         .done("submit examples/wasm/echo.wasm --input input3 --wait")
         .await;
     assert!(waited.contains("1 succeeded"), "{waited}");
+
+    // What a task says comes back with its result, by the link and through the mixnet.
+    fog.write("said", "one line");
+    for privacy in ["public", "private"] {
+        let submit = format!(
+            "submit examples/wasm/says.wasm --host-calls --privacy {privacy} --input said --wait"
+        );
+        let task = &texts(&fog.json(&submit).await["tasks"])[0];
+        assert_eq!(fog.done(&format!("logs {task}")).await, "one line\n");
+        let logs = fog.json(&format!("logs {task}")).await;
+        assert_eq!(logs["log"], "one line\n");
+        assert_eq!(logs["task"], task.as_str());
+    }
+    let silent = &tasks[0];
+    assert_eq!(fog.done(&format!("logs {silent}")).await, "");
+    fog.refused(&format!("logs {JOB}"), 3, "refused").await;
+
+    // A coordinator that is started again has not forgotten who is to leave.
+    fog.done(&format!("drain {node}")).await;
+    coordinator.kill().await;
+    let (_coordinator, _) = fog.coordinator(&address, "").await;
+    loop {
+        let top = fog.json("top --once").await;
+        let nodes = top["nodes"].as_array().unwrap().iter();
+        let mut nodes = nodes.filter(|it| it["node"] == node.as_str());
+        if let Some(found) = nodes.next()
+            && found["status"] != "suspect"
+        {
+            assert_eq!(found["status"], "maintenance");
+            break;
+        }
+    }
 }
 
 #[tokio::test]

@@ -210,6 +210,17 @@ fn echoes(count: u8) -> Vec<TaskOrder> {
     (1..=count).map(echo).collect()
 }
 
+/// A process that ends with whoever holds it, also when that one panics outside a runtime.
+struct Held(std::process::Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Runs one life of a coordinator: when this returns, its tasks and sockets are gone.
 fn live<T>(life: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
@@ -253,7 +264,7 @@ fn goes_on_where_it_was(privacy: PrivacyLevel, roles: &[&str]) {
                 for role in roles {
                     let data = folder.path().join(role);
                     let mut command = node_command(role, &address.to_string(), id, &data);
-                    nodes.push((id, command.as_std_mut().spawn().unwrap()));
+                    nodes.push((id, Held(command.as_std_mut().spawn().unwrap())));
                 }
             }
             assert_eq!(nodes[0].0, id);
@@ -288,10 +299,57 @@ fn goes_on_where_it_was(privacy: PrivacyLevel, roles: &[&str]) {
             assert_eq!(fog.bank().balance(account), Some(paid));
         });
     }
-    for (_, node) in &mut nodes {
-        node.kill().unwrap();
-        node.wait().unwrap();
-    }
+}
+
+#[test]
+fn what_was_on_its_way_through_a_mixnode_that_is_killed_is_sent_again() {
+    // Its task waited for the end of its lease, and the node that had it was blamed.
+    let folder = tempfile::tempdir().unwrap();
+    let config = coordinator(folder.path(), ([127, 0, 0, 1], 0).into());
+    live(async {
+        let mut fog = CoordinatorService::start(config).await.unwrap();
+        let (address, id) = (fog.descriptor().address.to_string(), fog.descriptor().node);
+        let data = |name: &str| folder.path().join(name);
+        let mut mix = node("mix --layer 0", &address, id, &data("mix"));
+        let _worker = node("compute", &address, id, &data("worker"));
+        while fog.nodes().filter(|(_, record)| record.answered).count() < 2 {
+            fog.next().await.unwrap();
+        }
+        let job = JobSpec {
+            id: JobId::from_bytes([5; 16]),
+            owner: OWNER,
+            priority: Priority::default(),
+            privacy: PrivacyLevel::Private,
+            tasks: echoes(1),
+        };
+        fog.submit(job.clone()).await.unwrap();
+        let mut sent = Vec::new();
+        let mut again = None;
+        loop {
+            let Update::Decided { event, .. } = fog.next().await.unwrap() else {
+                continue;
+            };
+            match event {
+                Event::Dispatch { attempt, .. } => {
+                    sent.push(attempt);
+                    if again.is_none() {
+                        // Its only one, so that the packets are lost with it or their answer is; its
+                        // key is another afterwards.
+                        mix.kill().await.unwrap();
+                        again = Some(node("mix --layer 0", &address, id, &data("mix")));
+                    }
+                }
+                Event::AttemptLost { reason, .. } => panic!("{reason}"),
+                Event::TaskEnded { result, .. } => {
+                    assert_eq!(result.unwrap().output, job.tasks[0].spec.input());
+                    break;
+                }
+                _ => {}
+            }
+        }
+        // As the same attempt.
+        assert_eq!(sent, [1, 1]);
+    });
 }
 
 #[test]
@@ -365,7 +423,7 @@ async fn a_demonstration_leaves_nothing_behind_whoever_stops_it() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         let (mut demo, temporary, _out) = demo("");
         let mut demo = demo.spawn().unwrap();
-        line_with(&mut lines(&mut demo), "started 6 mixnodes").await;
+        line_with(&mut lines(&mut demo), "6 mixnodes in").await;
         send(signal, &demo).await;
         assert_eq!(ended(&mut demo).await.code(), Some(130), "{signal}");
         assert_eq!(count(&temporary), 0, "{signal}");
@@ -376,17 +434,17 @@ async fn a_demonstration_leaves_nothing_behind_whoever_stops_it() {
 async fn a_demonstration_whose_whole_group_is_asked_to_stop_was_stopped_on_request() {
     // A node heard of Ctrl-C earlier, and "mix 1a ended by itself" was the account.
     for moment in [
-        "started 6 mixnodes",
+        "6 mixnodes in",
         "all 10 joined",
         "submitted",
         "placed",
-        "half-way",
+        "tiles were back",
     ] {
         let (mut demo, temporary, out) = demo("");
         let mut demo = demo.spawn().unwrap();
         let mut said = lines(&mut demo);
-        let started = line_with(&mut said, "started 6 mixnodes").await;
-        if moment != "started 6 mixnodes" {
+        let started = line_with(&mut said, "6 mixnodes in").await;
+        if moment != "6 mixnodes in" {
             line_with(&mut said, moment).await;
         }
         // A group is asked in no order; here the nodes are asked first.
@@ -395,7 +453,7 @@ async fn a_demonstration_whose_whole_group_is_asked_to_stop_was_stopped_on_reque
         let asked = nodes.split_whitespace().chain([demonstration.as_str()]);
         let sent = Command::new("kill").arg("-INT").args(asked).status().await;
         // One that the demonstration has killed cannot be asked.
-        assert!(sent.unwrap().success() || moment == "half-way");
+        assert!(sent.unwrap().success() || moment == "tiles were back");
         let (mut account, mut errors) = (String::new(), String::new());
         while let Some(line) = said.next_line().await.unwrap() {
             account.push_str(&line);
@@ -411,7 +469,7 @@ async fn a_demonstration_whose_whole_group_is_asked_to_stop_was_stopped_on_reque
         for blame in ["ended (", "is gone", "is lost with"] {
             // Of the node it killed itself it may have said so before.
             assert!(
-                moment == "half-way" || !account.contains(blame),
+                moment == "tiles were back" || !account.contains(blame),
                 "{moment} {account}"
             );
         }
@@ -525,21 +583,153 @@ async fn an_account_that_cannot_be_written_is_an_error_but_not_that_nobody_reads
     }
 }
 
+/// The processes of a demonstration: the coordinator, six mixnodes, the compute nodes.
+async fn pids(said: &mut Lines<BufReader<ChildStdout>>) -> Vec<String> {
+    let started = line_with(said, "as processes ").await;
+    let (_, pids) = started.split_once("as processes ").unwrap();
+    pids.split_whitespace().map(str::to_owned).collect()
+}
+
 #[tokio::test]
-async fn a_demonstration_goes_on_without_a_node_that_somebody_else_killed() {
-    let (mut demo, _temporary, out) = demo("--width 1200 --nodes 3 --tiles 24");
+async fn a_demonstration_goes_on_whatever_somebody_else_kills() {
+    for (process, moment, name) in [
+        (0, "", "coordinator"),
+        (0, "all 9 joined", "coordinator"),
+        (0, "submitted", "coordinator"),
+        (0, "placed", "coordinator"),
+        (3, "", "mix 2a"),
+        (6, "submitted", "mix 3b"),
+        (9, "", "compute 3"),
+        (9, "submitted", "compute 3"),
+    ] {
+        let (mut demo, _temporary, out) = demo("--kill none --nodes 3 --tiles 12");
+        let mut demo = demo.spawn().unwrap();
+        let mut said = lines(&mut demo);
+        let pid = pids(&mut said).await.swap_remove(process);
+        if !moment.is_empty() {
+            line_with(&mut said, moment).await;
+        }
+        let killed = Command::new("kill").args(["-KILL", &pid]).status().await;
+        assert!(killed.unwrap().success(), "{name} {moment}");
+        let line = line_with(&mut said, "is started again as process").await;
+        let told = format!("{name} (process {pid}) ended (signal: 9");
+        assert!(line.starts_with(&told), "{moment} {line}");
+        line_with(&mut said, "the picture equals").await;
+        line_with(&mut said, "the balances of all accounts cancel out exactly").await;
+        line_with(&mut said, "wrote").await;
+        assert_eq!(ended(&mut demo).await.code(), Some(0), "{name} {moment}");
+        let page = std::fs::read_to_string(out.path().join("report.html")).unwrap();
+        assert!(page.contains("ended (signal: 9"), "{name} {moment}");
+    }
+}
+
+/// Whether a process is there and has not ended.
+#[cfg(target_os = "linux")]
+fn is_alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Its state comes behind its name, which may be anything. Z: ended, and nobody has asked how.
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+    state.is_some_and(|state| state != b'Z' && state != b'X')
+}
+
+// Only there it is known how to tell that a process has ended which is nobody's child.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_processes_of_a_demonstration_end_with_it_whoever_kills_it() {
+    let (mut demo, _temporary, _out) = demo("");
     let mut demo = demo.spawn().unwrap();
     let mut said = lines(&mut demo);
-    let started = line_with(&mut said, "as processes").await;
-    let pid = started.split_whitespace().next_back().unwrap().to_owned();
+    let pids = pids(&mut said).await;
+    assert_eq!(pids.len(), 11);
     line_with(&mut said, "submitted").await;
-    let killed = Command::new("kill").args(["-KILL", &pid]).status().await;
-    assert!(killed.unwrap().success());
-    let line = line_with(&mut said, "compute 3").await;
-    assert!(line.contains(&pid) && line.contains("signal: 9"), "{line}");
-    line_with(&mut said, "the picture equals").await;
-    line_with(&mut said, "wrote").await;
-    assert_eq!(ended(&mut demo).await.code(), Some(0));
-    let page = std::fs::read_to_string(out.path().join("report.html")).unwrap();
-    assert!(page.contains("ended (signal: 9"));
+    assert!(pids.iter().all(|pid| is_alive(pid)));
+    demo.kill().await.unwrap();
+    let gone = async {
+        while pids.iter().any(|pid| is_alive(pid)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let gone = tokio::time::timeout(PATIENCE, gone).await;
+    gone.expect("processes are left behind");
+}
+
+#[tokio::test]
+async fn whatever_a_demonstration_kills_the_picture_is_the_same_and_each_tile_is_paid_once() {
+    let mut pictures = Vec::new();
+    for kill in ["none", "compute", "mix", "coordinator"] {
+        for seed in [1, 5] {
+            let options =
+                format!("--json --kill {kill} --seed {seed} --width 600 --nodes 3 --tiles 12");
+            let (mut demo, _temporary, out) = demo(&options);
+            let done = demo.output().await.unwrap();
+            let errors = String::from_utf8_lossy(&done.stderr);
+            assert_eq!(done.status.code(), Some(0), "{kill} {seed} {errors}");
+            let said: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+            // The pixels are compared with those that this process computes one after the other; the
+            // files are, too.
+            assert_eq!(said["picture"]["digest"], said["picture"]["native_digest"]);
+            pictures.push(std::fs::read(out.path().join("fog.png")).unwrap());
+            let page = std::fs::read_to_string(out.path().join("report.html")).unwrap();
+            assert_eq!(page.contains("got SIGKILL"), kill != "none");
+            check_deaths(kill, &said);
+            // Who lives says last what it counted.
+            for node in said["nodes"].as_array().unwrap() {
+                let stays_away = kill == "compute" && node["deaths"][0].is_object();
+                assert_eq!(node["packets_received"].is_null(), stays_away, "{node}");
+            }
+            check_money(&said);
+        }
+    }
+    assert!(pictures.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// What was killed is told, and what was to come back did.
+fn check_deaths(kill: &str, said: &serde_json::Value) {
+    let nodes = said["nodes"].as_array().unwrap().iter();
+    let deaths: Vec<_> = nodes
+        .flat_map(|node| {
+            let deaths = node["deaths"].as_array().unwrap().iter();
+            deaths.map(move |death| (node["name"].as_str().unwrap(), death))
+        })
+        .collect();
+    let [(name, death)] = deaths[..] else {
+        assert!(kill == "none" && deaths.is_empty(), "{kill} {deaths:?}");
+        return;
+    };
+    assert!(
+        name.starts_with(kill) && death["ended"].is_null(),
+        "{name} {death}"
+    );
+    assert_eq!(
+        death["back_ms"].is_null(),
+        kill == "compute",
+        "{name} {death}"
+    );
+    let attempts = said["tiles"].as_array().unwrap().iter();
+    let attempts = attempts.flat_map(|tile| tile["attempts"].as_array().unwrap());
+    let lost = attempts.filter(|attempt| !attempt["lost"].is_null());
+    // Who computes nothing loses nothing.
+    assert!(kill == "compute" || lost.count() == 0, "{said}");
+}
+
+/// Every tile was paid once, and no credit came from nowhere.
+fn check_money(said: &serde_json::Value) {
+    let ledger = &said["ledger"];
+    assert_eq!(ledger["sum"], "0");
+    let tiles = said["tiles"].as_array().unwrap();
+    let results = tiles.iter().map(|tile| {
+        let attempts = tile["attempts"].as_array().unwrap().iter();
+        let mut results = attempts.filter(|attempt| !attempt["result"].is_null());
+        let result = results.next().expect("a result");
+        assert!(results.next().is_none(), "{tile}");
+        &result["result"]["paid"]
+    });
+    let due: u128 = results
+        .map(|paid| paid.as_str().unwrap().parse::<u128>().unwrap())
+        .sum();
+    let entries = ledger["entries"].as_array().unwrap();
+    let of = |kind: &str| entries.iter().filter(|entry| entry["kind"] == kind).count();
+    assert_eq!((of("reserve"), of("post")), (tiles.len(), tiles.len()));
+    assert!(due > 0);
+    assert_eq!(ledger["paid"], Amount(due).to_credits_string());
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use fogcompute_base::{AccountId, CryptoRng, Digest, JobId, NodeId, Priority, TaskId, UnixMillis};
 use fogcompute_coord::{
-    JobSpec, JobSummary, Journal, PrivacyLevel, Record, Stored, StoredJob, StoredTask,
+    ENDED_JOBS_MAX, JobSpec, JobSummary, Journal, PrivacyLevel, Record, Stored, StoredJob,
+    StoredNode, StoredTask,
 };
 use fogcompute_exec::{TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
@@ -31,6 +32,8 @@ const SCHEMA: Schema = Schema {
         include_str!("jobs_1.sql"),
         include_str!("jobs_2.sql"),
         include_str!("jobs_3.sql"),
+        include_str!("jobs_4.sql"),
+        include_str!("jobs_5.sql"),
     ],
     carry_over: |_| Ok(()),
 };
@@ -62,6 +65,8 @@ pub struct JobStore {
     database: Database,
     /// The last commit, if nobody knows whether it was made.
     unsure: Option<Unsure>,
+    /// Logs that are written with the ends of their tasks.
+    logs: BTreeMap<TaskId, String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +137,7 @@ impl JobStore {
         Ok(Self {
             database,
             unsure: None,
+            logs: BTreeMap::new(),
         })
     }
 
@@ -145,7 +151,8 @@ impl JobStore {
         self.transaction(|connection| crate::node::read_or_draw(connection, rng))
     }
 
-    /// Everything a coordinator goes on from.
+    /// Everything a coordinator goes on from. Of jobs that have ended only the latest are in it:
+    /// [`JobStore::job`] knows all.
     ///
     /// Complexity: O(jobs and tasks that are not settled).
     ///
@@ -267,8 +274,29 @@ impl JobStore {
         }
     }
 
-    /// Forgets what tasks returned that ended before that time, and says how many they were. Jobs
-    /// and tasks themselves are kept.
+    /// Keeps what a task has said, with the commit that says that the task has ended. Until then it
+    /// is in memory only, so give none of a task that does not end.
+    pub fn keep_log(&mut self, task: TaskId, log: String) {
+        self.logs.insert(task, log);
+    }
+
+    /// What a task has said, if it has ended and a log came with its report.
+    ///
+    /// # Errors
+    /// As [`JobStore::stored`].
+    pub fn log(&self, task: TaskId) -> Result<Option<String>, StoreError> {
+        let mut statement = self
+            .database
+            .read()?
+            .prepare_cached("SELECT log FROM tasks WHERE id = ?1")?;
+        let found: Option<Option<String>> = statement
+            .query_row([task.as_bytes()], |row| row.get(0))
+            .optional()?;
+        Ok(found.flatten())
+    }
+
+    /// Forgets what tasks returned and said that ended before that time, and says how many they
+    /// were. Jobs and tasks themselves are kept.
     ///
     /// # Errors
     /// [`StoreError::DiskFull`], [`StoreError::Malformed`], [`StoreError::Sqlite`].
@@ -277,7 +305,7 @@ impl JobStore {
         self.transaction(|connection| {
             Ok(connection
                 .prepare_cached(
-                    "UPDATE tasks SET result = NULL
+                    "UPDATE tasks SET result = NULL, log = NULL
                      WHERE result IS NOT NULL AND settled = 1 AND changed < ?1",
                 )?
                 .execute([before])?)
@@ -301,6 +329,7 @@ impl Journal for JobStore {
         let now = i64::try_from(now.0).map_err(|_| StoreError::TimeOutOfRange { time: now })?;
         let unsure = self.unsure;
         let mut last = 0;
+        let logs = std::mem::take(&mut self.logs);
         let written = self.transaction(|connection| {
             last = events::last(connection)?;
             // The same records come again, and what they told was told if they were written.
@@ -313,8 +342,10 @@ impl Journal for JobStore {
             let mut writing = Writing {
                 connection,
                 now,
+                logs: &logs,
                 summaries: BTreeMap::new(),
                 nodes: BTreeMap::new(),
+                draining: BTreeMap::new(),
             };
             for record in records {
                 writing.record(record)?;
@@ -330,6 +361,14 @@ impl Journal for JobStore {
             Err(_) => unsure,
             Ok(()) => None,
         };
+        self.logs = logs;
+        if written.is_ok() && !self.logs.is_empty() {
+            for record in records {
+                if let Record::Ended { task, .. } = record {
+                    self.logs.remove(task);
+                }
+            }
+        }
         written
     }
 }
@@ -338,8 +377,10 @@ impl Journal for JobStore {
 struct Writing<'a> {
     connection: &'a Connection,
     now: i64,
+    logs: &'a BTreeMap<TaskId, String>,
     summaries: BTreeMap<JobId, JobSummary>,
     nodes: BTreeMap<NodeId, Reputation>,
+    draining: BTreeMap<NodeId, bool>,
 }
 
 impl Writing<'_> {
@@ -405,7 +446,7 @@ impl Writing<'_> {
                 self.connection
                     .prepare_cached(
                         "UPDATE tasks SET state = ?2, payee = ?3, paid = ?4, result = ?5, avoid = x'',
-                                          changed = ?6
+                                          changed = ?6, log = coalesce(?7, log)
                          WHERE id = ?1",
                     )?
                     .execute(params![
@@ -415,6 +456,7 @@ impl Writing<'_> {
                         amount(*paid),
                         report,
                         self.now,
+                        self.logs.get(task),
                     ])?;
                 self.summaries.insert(*job, *summary);
             }
@@ -425,6 +467,9 @@ impl Writing<'_> {
             }
             Record::Node { node, reputation } => {
                 self.nodes.insert(*node, *reputation);
+            }
+            Record::Draining { node, draining } => {
+                self.draining.insert(*node, *draining);
             }
             // A coordinator of this workspace says nothing that its store does not know.
             other => debug_assert!(false, "{other:?} is not kept"),
@@ -453,7 +498,8 @@ impl Writing<'_> {
             .prepare_cached("INSERT OR IGNORE INTO modules VALUES (?1, ?2)")?;
         let mut task = self.connection.prepare_cached(
             "INSERT OR IGNORE INTO tasks VALUES
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', 0, NULL, NULL, x'', NULL, NULL, NULL, ?8, 0, ?9)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', 0, NULL, NULL, x'', NULL, NULL, NULL, ?8, 0, ?9,
+              NULL)",
         )?;
         let mut last = None;
         for (order, arrival) in job.tasks.iter().zip(arrival..) {
@@ -495,14 +541,28 @@ impl Writing<'_> {
                 amount(summary.released),
             ])?;
         }
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT OR REPLACE INTO nodes VALUES (?1, ?2, ?3)")?;
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO nodes (id, successes, failures) VALUES (?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET successes = ?2, failures = ?3",
+        )?;
         for (node, reputation) in self.nodes {
             insert.execute(params![
                 node.as_bytes(),
                 reputation.successes(),
                 reputation.failures()
+            ])?;
+        }
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO nodes (id, successes, failures, draining) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET draining = ?4",
+        )?;
+        for (node, draining) in self.draining {
+            let fresh = StoredNode::new(node).reputation;
+            insert.execute(params![
+                node.as_bytes(),
+                fresh.successes(),
+                fresh.failures(),
+                draining
             ])?;
         }
         Ok(())
@@ -667,9 +727,12 @@ fn optional<const N: usize>(value: ValueRef<'_>) -> Result<Option<[u8; N]>, ()> 
 
 fn read_jobs(connection: &Connection) -> Result<Vec<StoredJob>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT succeeded, failed, lost, open, paid, reserved, released, id FROM jobs",
+        "SELECT succeeded, failed, lost, open, paid, reserved, released, id FROM jobs
+         WHERE id IN (SELECT job FROM tasks WHERE settled = 0) OR
+               id IN (SELECT id FROM jobs WHERE open = 0 ORDER BY submitted DESC LIMIT ?1)
+         ORDER BY submitted, id",
     )?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([count(ENDED_JOBS_MAX)])?;
     let mut jobs = Vec::new();
     while let Some(row) = rows.next()? {
         jobs.push(StoredJob {
@@ -760,17 +823,22 @@ fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
     Ok(tasks)
 }
 
-fn read_nodes(connection: &Connection) -> Result<Vec<(NodeId, Reputation)>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT id, successes, failures FROM nodes")?;
+fn read_nodes(connection: &Connection) -> Result<Vec<StoredNode>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT id, successes, failures, draining FROM nodes")?;
     let mut rows = statement.query([])?;
     let mut nodes = Vec::new();
     while let Some(row) = rows.next()? {
         let id = array(row.get_ref(0)?)
             .map(NodeId::from_bytes)
             .ok_or_else(|| bad(0, "node id"))?;
-        let known = Reputation::from_evidence(row.get(1)?, row.get(2)?)
+        let reputation = Reputation::from_evidence(row.get(1)?, row.get(2)?)
             .map_err(|_| bad(0, "reputation of a node"))?;
-        nodes.push((id, known));
+        nodes.push(StoredNode {
+            id,
+            reputation,
+            draining: row.get(3)?,
+        });
     }
     Ok(nodes)
 }

@@ -172,6 +172,12 @@ pub enum RadioError {
     /// It was tried, and failed at once.
     #[error(transparent)]
     Failed(#[from] RadioFailure),
+    /// The radio's own code threw or panicked.
+    #[error("the radio's code failed: {reason}")]
+    Host {
+        /// What it says.
+        reason: String,
+    },
 }
 
 /// Why a connection ended.

@@ -119,6 +119,11 @@ pub enum RadioLinkEvent {
         /// Whether it is on.
         is_on: bool,
     },
+    /// The radio's own code threw or panicked. What comes of it for a link is told apart from this.
+    HostFailed {
+        /// What it says.
+        reason: String,
+    },
 }
 
 /// Why a frame is not taken.
@@ -162,7 +167,7 @@ pub struct RadioCounters {
     pub duplicates: u64,
     /// Connections that did not carry frames in time.
     pub setups_failed: u64,
-    /// Times the radio's code panicked or said [`RadioFailure::Host`].
+    /// Times the radio's code panicked, or said that it failed.
     pub host_failures: u64,
 }
 
@@ -210,7 +215,7 @@ struct Duty {
 /// Sans-IO as everything here. Whoever drives it gives it a waker, calls [`RadioLinks::handle_timeout`] when woken
 /// and when [`RadioLinks::poll_timeout`] says, then takes what [`RadioLinks::poll_event`] has.
 ///
-/// A radio whose code panics is one that failed ([`RadioFailure::Host`]): that command, that connection, and nothing
+/// A radio whose code panics is one that failed ([`RadioError::Host`]): that command, that connection, and nothing
 /// else.
 pub struct RadioLinks<R> {
     radio: R,
@@ -446,10 +451,22 @@ impl<R: BleRadio> RadioLinks<R> {
     ) -> Result<T, RadioError> {
         let radio = &mut self.radio;
         let done = catch_unwind(AssertUnwindSafe(|| command(radio)));
-        let done = done.unwrap_or(Err(RadioError::Failed(RadioFailure::Host)));
-        if matches!(done, Err(RadioError::Failed(RadioFailure::Host))) {
-            self.counters.host_failures += 1;
-        }
+        let done = done.unwrap_or_else(|panic| {
+            let reason = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(RadioError::Host {
+                reason: reason.unwrap_or_default(),
+            })
+        });
+        let reason = match &done {
+            Err(RadioError::Host { reason }) => reason.clone(),
+            Err(failed @ RadioError::Failed(RadioFailure::Host)) => failed.to_string(),
+            _ => return done,
+        };
+        self.counters.host_failures += 1;
+        self.events.push_back(RadioLinkEvent::HostFailed { reason });
         done
     }
 
@@ -1194,7 +1211,14 @@ mod tests {
             ["write 1", "disconnect 1", "write 2"]
         );
         let ended = LinkEnded::Failed(RadioFailure::Host);
-        assert_eq!(host.step(), [RadioLinkEvent::Down { link: one, ended }]);
+        let reason = "thrown".to_owned();
+        assert_eq!(
+            host.step(),
+            [
+                RadioLinkEvent::HostFailed { reason },
+                RadioLinkEvent::Down { link: one, ended }
+            ]
+        );
         assert_eq!(
             host.links.links().collect::<Vec<_>>(),
             [(other, Role::Central)]
@@ -1212,7 +1236,10 @@ mod tests {
     fn a_radio_that_panics_at_everything_is_asked_again_now_and_then() {
         let mut host = Host::new();
         host.radio.panics_on(Some(""));
-        assert_eq!(host.step(), []);
+        let told = host.step();
+        assert!(!told.is_empty());
+        let is_failure = |event: &_| matches!(event, RadioLinkEvent::HostFailed { .. });
+        assert!(told.iter().all(is_failure), "{told:?}");
         host.radio.take_asked();
         let (at, asked) = host.next();
         assert_eq!(at, host.links.config.restart);

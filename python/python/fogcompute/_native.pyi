@@ -4887,7 +4887,7 @@ class MeshEvent:
 
     Kinds: `peer_joined`, `peer_left`, `peer_changed`, `session_ready`, `public`, `private`,
     `delivery`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
-    `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`.
+    `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`, `radio_failed`.
     """
 
     @property
@@ -4904,8 +4904,8 @@ class MeshEvent:
 
     @property
     def text(self) -> str | None:
-        """A message's text, or the name of a file, which came from somebody else: no path to write to.
-        """
+        """A message's text; the name of a file, which came from somebody else: no path to write to; or what
+        a radio raised."""
 
     @property
     def mime(self) -> str | None:
@@ -4918,6 +4918,12 @@ class MeshEvent:
     @property
     def via(self) -> str | None:
         """The neighbour a message came from, if it is known."""
+
+    @property
+    def protection(self) -> str | None:
+        """What a private message was encrypted with: `ratchet`, a key of its own that is gone once it is
+        read, or `noise`, the keys of a session, which last up to a day, or of an envelope.
+        """
 
     @property
     def hops(self) -> int:
@@ -4967,7 +4973,7 @@ class MeshEvent:
 
     @property
     def number(self) -> int:
-        """The number of a link, or the type of something unknown."""
+        """The number of a link, of a radio (0 is the first one), or of the type of something unknown."""
 
 @final
 class MeshPeer:
@@ -4996,6 +5002,10 @@ class MeshPeer:
     @property
     def has_session(self) -> bool:
         """Whether there is a session with it."""
+
+    @property
+    def has_ratchet(self) -> bool:
+        """Whether private messages to it are under keys of their own."""
 
     @property
     def neighbours(self) -> tuple[str, ...]:
@@ -5162,8 +5172,9 @@ class MeshNode:
     def add_radio(self, radio: BleRadio) -> None:
         """Talks over a radio too: an object with the methods of `BleRadio`.
 
-        Its `attach` is called at once, with the inbox in which it tells what happens; the others run on
-        the node's thread. Raises `MeshBusyError` for a ninth radio, and what `attach` does.
+        Its `limits` and then its `attach` are called at once, the latter with the inbox in which it tells
+        what happens; the others run on the node's thread. Raises `MeshBusyError` for a ninth radio, and
+        what those two do.
         """
 
     def send_public(self, text: str) -> str:

@@ -31,17 +31,18 @@ class DeviceProbe(Protocol):
 class BleRadio(Protocol):
     """A Bluetooth radio with the service of BitChat, for `MeshNode.add_radio`.
 
-    Its methods run on the node's thread, but for `attach`, and return at once; what comes of them is
-    told to the `RadioInbox`. What they raise is a failure of that command, on a connection of that connection,
-    and of nothing else, and goes to `sys.unraisablehook`. `False` is a refusal: of a write or
-    notification that there is no room for it now, and `RadioInbox.writable` says when there is; of
-    `connect` that the peer is not known; of the others that this radio never does that.
+    Its methods run on the node's thread, but for `limits` and `attach`, and return at once; what comes of
+    them is told to the `RadioInbox`. What they raise is a failure of that command, on a connection of that
+    connection, and of nothing else; it is an event `radio_failed` and goes to `sys.unraisablehook`. `False`
+    is a refusal: of a write or notification that there is no room for it now, and `RadioInbox.writable`
+    says when there is; of `connect` that the peer is not known; of the others that this radio never does
+    that.
 
     Values have at most 512 bytes. Over one connection they arrive whole, once and in order.
     """
 
     def attach(self, inbox: RadioInbox, /) -> object:
-        """Where to tell what happens, from any thread. Called once, before everything else."""
+        """Where to tell what happens, from any thread. Called once, before all commands."""
         ...
 
     def limits(self) -> tuple[bool, bool, int]:
@@ -79,4 +80,9 @@ class BleRadio(Protocol):
 
     def notify(self, link: int, value: bytes, /) -> bool | None:
         """Notifies a value, as the peripheral."""
+        ...
+
+    def detach(self) -> object:
+        """The node has ended, or does not take the radio: end all connections and be quiet. Called once,
+        last."""
         ...

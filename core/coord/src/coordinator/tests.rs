@@ -1825,7 +1825,7 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(rules.check(), misplaced(id(2), queued, 2));
 
     let mut rules = sound();
-    let renumber = |node: &mut Node| node.running.get_mut(&id(1)).unwrap().number = 2;
+    let renumber = |node: &mut Node| node.running_mut().get_mut(&id(1)).unwrap().number = 2;
     rules.registry.update(A, renumber);
     let assigned = TaskState::Assigned {
         node: A,
@@ -2558,4 +2558,92 @@ fn task_at(sent: &[(NodeId, TaskId, u32)], node: NodeId) -> u8 {
     let found = sent.iter().find(|(to, ..)| *to == node);
     let task = found.unwrap().1;
     (1..=64).find(|number| id(*number) == task).unwrap()
+}
+
+#[test]
+fn a_drained_node_stays_drained_after_a_crash() {
+    // A coordinator that was started again gave tasks to nodes that were to leave.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    assert!(world.call(|rules, host| rules.drain(A, host)));
+    killed(&mut world, config());
+    world.register(A, OFFER);
+    assert_eq!(world.view(A).status, Status::Maintenance);
+    let told = world.events();
+    assert!(
+        told.iter()
+            .any(|it| matches!(it, Event::Drained { node: A }))
+    );
+    world.submit(1, orders([1])).unwrap();
+    assert_eq!(world.dispatched(), []);
+    // What is known of it otherwise is not lost with that.
+    assert!(world.call(|rules, host| rules.undrain(A, host)));
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    let trust = world.view(A).reputation;
+    world.flush().unwrap();
+    killed(&mut world, config());
+    world.register(A, OFFER);
+    let view = world.view(A);
+    assert_eq!((view.status, view.reputation), (Status::Idle, trust));
+}
+
+#[test]
+fn what_a_node_had_before_the_crash_is_dispatched_when_a_slot_is_free() {
+    // It waited for the node's next heartbeat.
+    for config in [config(), routed(Strategy::LeastLoaded)] {
+        let mut world = World::with(config.clone());
+        let large = Offer {
+            cpu_millis: 4_000,
+            ..OFFER
+        };
+        world.register(A, large);
+        let orders = (1..=4).map(|task| order_with_memory(task, MIB));
+        world.submit(1, orders.collect()).unwrap();
+        assert_eq!(world.dispatched().len(), 4);
+        killed(&mut world, config);
+        // It lends less now.
+        world.register(A, OFFER);
+        assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+        assert!(world.call(|rules, host| rules.gave_back(A, id(2), 1, host)));
+        assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+        world.report(A, 3, 1, Err(TaskError::Cancelled)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(4), 1)]);
+    }
+}
+
+#[test]
+fn jobs_that_ended_long_ago_are_forgotten_and_no_other() {
+    // Every job ever admitted stayed in memory, and came back with every start.
+    let config = Config {
+        ended_jobs_max: 2,
+        ..config()
+    };
+    let mut world = World::with(config.clone());
+    world.submit(9, orders([9])).unwrap();
+    let known = |world: &World| -> Vec<u8> {
+        let known = (1..=9).filter(|job| world.coordinator.job(job_id(*job)).is_some());
+        known.collect()
+    };
+    for job in 1..=4 {
+        world.submit(job, orders([job])).unwrap();
+        world
+            .call(|rules, host| rules.cancel(id(job), host))
+            .unwrap();
+    }
+    assert_eq!(known(&world), [3, 4, 9]);
+    assert!(matches!(
+        world.submit(4, orders([44])),
+        Err(SubmitError::KnownJob { .. })
+    ));
+    // The ledger knows its tasks, whoever has forgotten the job.
+    assert!(matches!(
+        world.submit(1, orders([1])),
+        Err(SubmitError::KnownTask { .. })
+    ));
+    killed(&mut world, config);
+    assert_eq!(world.coordinator.check(), Ok(()));
+    assert_eq!(known(&world), [3, 4, 9]);
 }

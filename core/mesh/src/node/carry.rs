@@ -211,7 +211,17 @@ impl Node {
         if couriers.is_empty() {
             return;
         }
-        let Some(message) = self.outbox.get_mut(&number) else {
+        let peer = message.peer;
+        let is_sealed = message.envelope.as_ref();
+        let is_sealed = is_sealed.is_some_and(|known| known.is_alive(unix));
+        // Every copy is the same, so one key of the ratchet is used for all.
+        let ratcheted = (!is_sealed)
+            .then(|| self.ratcheted_to_carry(peer, plaintext))
+            .flatten();
+        let plaintext = ratcheted.as_deref().unwrap_or(plaintext);
+        let (Some(message), Some(recipient)) =
+            (self.outbox.get_mut(&number), self.peers.get(&peer))
+        else {
             return;
         };
         let envelope = match message

@@ -5,9 +5,10 @@ use std::time::Duration;
 use fogcompute_base::{CryptoRng, Instant, UnixMillis};
 
 use super::{
-    DeliveryState, Event, Node, Peer, PeerState, Target, UNVERIFIED_BYTES_MAX, UNVERIFIED_MAX,
+    DeliveryState, Event, Node, Peer, PeerState, Protection, Target, UNVERIFIED_BYTES_MAX,
+    UNVERIFIED_MAX,
 };
-use crate::announce::Announce;
+use crate::announce::{Announce, Capabilities};
 use crate::courier::{Deposit, Envelope, PrekeyBundle, Standing};
 use crate::file::File;
 use crate::fragment::{Fragment, FragmentError};
@@ -17,6 +18,7 @@ use crate::link::LinkId;
 use crate::noise::NoiseError;
 use crate::packet::{Packet, PacketError, PacketType, PeerId, TTL_MAX, Tail};
 use crate::payload::{Content, MessageId};
+use crate::ratchet::RatchetMessage;
 use crate::relay::relay;
 use crate::sessions::{Refused, Step, Unopened};
 use crate::sync::SyncRequest;
@@ -36,10 +38,12 @@ const ANSWER_PACKETS_MAX: usize = 200;
 
 /// How a packet came.
 #[derive(Clone, Copy)]
-struct Arrival {
+pub(super) struct Arrival {
     link: LinkId,
     /// Put together from fragments, which were passed on themselves.
     is_whole_again: bool,
+    /// What the neighbour called itself on the air, and when, if it is one of a fog.
+    air: Option<(PeerId, UnixMillis)>,
 }
 
 impl Node {
@@ -76,14 +80,55 @@ impl Node {
         match Packet::decode(bytes) {
             Ok((_, Tail::Other(_))) => self.counters.wrongly_padded += 1,
             Ok((packet, _)) => {
-                self.counters.received += 1;
-                let arrival = Arrival {
+                let mut arrival = Arrival {
                     link,
                     is_whole_again: false,
+                    air: None,
                 };
+                let packet = if self.fog.is_some() {
+                    arrival.air = Some((packet.sender, packet.timestamp));
+                    match self.unseal(packet, now) {
+                        Some(packet) => packet,
+                        None => return,
+                    }
+                } else {
+                    packet
+                };
+                self.counters.received += 1;
                 self.handle_packet(packet, arrival, now, rng);
             }
             Err(error) => self.count_packet_error(error),
+        }
+    }
+
+    /// What is inside a packet of this peer's fog.
+    fn unseal(&mut self, packet: Packet, now: Instant) -> Option<Packet> {
+        let fog = self.fog.as_ref()?;
+        let key = packet.dedup_key();
+        let apart = self.unix(now).0.abs_diff(packet.timestamp.0);
+        let Some(inside) = fog.open(packet) else {
+            self.counters.strangers += 1;
+            return None;
+        };
+        // Who has no key can still send again what it heard.
+        if Duration::from_millis(apart) > SKEW_MAX {
+            self.counters.clock_skew += 1;
+            return None;
+        }
+        if !self.opened.insert(key, now) {
+            self.counters.replayed += 1;
+            return None;
+        }
+        match Packet::decode(&inside) {
+            Ok((packet, Tail::None)) => Some(packet),
+            Ok(_) => {
+                self.counters.wrongly_padded += 1;
+                None
+            }
+            Err(error) => {
+                self.count_packet_error(error);
+                None
+            }
         }
     }
 
@@ -115,7 +160,7 @@ impl Node {
             return;
         }
         if packet.kind == PacketType::SYNC {
-            self.handle_sync(&packet, arrival.link, now);
+            self.handle_sync(&packet, arrival.link, now, rng);
             return;
         }
         if self.seen.contains(&key, now) {
@@ -323,13 +368,13 @@ impl Node {
                 Err(_) => self.refuse_payload(),
             },
             PacketType::PREKEYS => self.handle_prekeys(packet),
-            PacketType::GROUP => self.handle_group(packet),
+            PacketType::GROUP => self.handle_group(packet, now, rng),
             PacketType::COURIER => self.handle_envelope(packet, arrival, now, rng),
             _ => true,
         }
     }
 
-    const fn refuse_payload(&mut self) -> bool {
+    pub(super) const fn refuse_payload(&mut self) -> bool {
         self.counters.bad_payload += 1;
         false
     }
@@ -349,6 +394,8 @@ impl Node {
             return self.refuse_payload();
         };
         let peer = packet.sender;
+        // Old announces that neighbours give again say who was there, not who is.
+        let is_fresh = !packet.answer;
         if announce.noise_key.peer_id() != peer {
             self.counters.wrong_id += 1;
             return false;
@@ -356,6 +403,11 @@ impl Node {
         let known = self.peers.get(&peer);
         if known.is_some_and(|known| known.announce.verify_key != announce.verify_key) {
             self.counters.changed_key += 1;
+            return false;
+        }
+        let is_direct = is_fresh && packet.ttl == TTL_MAX && !arrival.is_whole_again;
+        if is_direct && !self.is_on_air(announce.noise_key, arrival) {
+            self.counters.wrong_id += 1;
             return false;
         }
         let (joined, changed) = match known {
@@ -367,8 +419,6 @@ impl Node {
         if is_newest {
             self.keep_peer(peer, announce, packet.timestamp, now);
         }
-        // Old announces that neighbours give again say who was there, not who is.
-        let is_fresh = !packet.answer;
         if is_fresh && let Some(known) = self.peers.get_mut(&peer) {
             known.heard = now;
             known.is_reachable = true;
@@ -378,7 +428,6 @@ impl Node {
         } else if changed {
             self.emit(Event::PeerChanged { peer });
         }
-        let is_direct = is_fresh && packet.ttl == TTL_MAX && !arrival.is_whole_again;
         if is_direct {
             if let Some(link) = self.links.get_mut(&arrival.link) {
                 link.announced = Some(peer);
@@ -404,10 +453,26 @@ impl Node {
         let is_direct = packet.ttl == TTL_MAX && !packet.answer && !arrival.is_whole_again;
         if packet.kind == PacketType::ANNOUNCE
             && is_direct
+            && let Some(key) = self.noise_key(packet.sender)
+            && self.is_on_air(key, arrival)
             && let Some(link) = self.links.get_mut(&arrival.link)
         {
             link.announced = Some(packet.sender);
         }
+    }
+
+    /// Whether what came over a link was sent by the peer of this key, as far as that shows: in a fog it does.
+    fn is_on_air(&self, key: NoiseKey, arrival: Arrival) -> bool {
+        let Some(fog) = &self.fog else {
+            return true;
+        };
+        arrival
+            .air
+            .is_some_and(|(id, unix)| id == fog.id_of(&key, unix))
+    }
+
+    fn noise_key(&self, peer: PeerId) -> Option<NoiseKey> {
+        Some(self.peers.get(&peer)?.announce.noise_key)
     }
 
     fn keep_peer(&mut self, id: PeerId, announce: Announce, timestamp: UnixMillis, now: Instant) {
@@ -439,6 +504,8 @@ impl Node {
             bundle: None,
             renew_after: now,
             waiting: std::collections::VecDeque::new(),
+            ratchet_since: None,
+            ratchet_after: now,
         };
         self.peers.insert(id, peer);
     }
@@ -463,6 +530,7 @@ impl Node {
             let arrival = Arrival {
                 link,
                 is_whole_again: true,
+                air: None,
             };
             if self.process(&packet, arrival, now, rng) {
                 self.store.insert(&packet, self.unix(now));
@@ -579,7 +647,12 @@ impl Node {
                 let Ok(content) = Content::decode(&plaintext) else {
                     return self.refuse_payload();
                 };
-                self.handle_content(peer, content, arrival, now, rng);
+                match content {
+                    Content::Ratchet(message) => {
+                        self.handle_ratchet(peer, message, arrival, now, rng);
+                    }
+                    _ => self.handle_content(peer, content, Protection::Noise, arrival, now, rng),
+                }
                 true
             }
             Err(Unopened::Early) => true,
@@ -602,10 +675,11 @@ impl Node {
         }
     }
 
-    fn handle_content(
+    pub(super) fn handle_content(
         &mut self,
         from: PeerId,
         content: Content,
+        protection: Protection,
         arrival: Arrival,
         now: Instant,
         rng: &mut impl CryptoRng,
@@ -619,6 +693,7 @@ impl Node {
                         from,
                         text,
                         via: self.via(arrival.link),
+                        protection,
                     };
                     self.emit(event);
                 } else {
@@ -629,7 +704,7 @@ impl Node {
             }
             Content::Delivered(id) => self.handle_receipt(from, &id, DeliveryState::Delivered),
             Content::Read(id) => self.handle_receipt(from, &id, DeliveryState::Read),
-            Content::PeerState(state) => self.handle_peer_state(from, state),
+            Content::PeerState(state) => self.handle_peer_state(from, state, now, rng),
             Content::GroupInvite(state) | Content::GroupUpdate(state) => {
                 self.handle_group_state(from, state);
             }
@@ -646,6 +721,8 @@ impl Node {
             Content::Call(signal) => self.emit(Event::Call { from, signal }),
             Content::Chunk(message) => self.emit(Event::Chunk { from, message }),
             Content::Couriers(news) => self.handle_courier_news(from, news, now, rng),
+            // Where it comes from is known: a session, or an envelope. Inside a ratchet is none.
+            Content::Ratchet(_) | Content::LargeGroup(_) => self.counters.bad_payload += 1,
             Content::Other { kind, body } => self.emit(Event::Other { from, kind, body }),
         }
     }
@@ -653,7 +730,7 @@ impl Node {
     fn confirm(&mut self, peer: PeerId, id: MessageId, now: Instant, rng: &mut impl CryptoRng) {
         let receipt = Content::Delivered(id).encode();
         let receipt = receipt.expect("it was read, so it can be written");
-        if let Some(sealed) = self.sessions.seal(peer, &receipt, now) {
+        if let Some(sealed) = self.seal(peer, &receipt, now) {
             self.send_directed(PacketType::ENCRYPTED, peer, sealed, None, now, rng);
         } else if let Some(known) = self.peers.get_mut(&peer)
             && known.waiting.len() < super::WAITING_MAX
@@ -686,7 +763,13 @@ impl Node {
         }
     }
 
-    fn handle_peer_state(&mut self, from: PeerId, state: PeerState) {
+    fn handle_peer_state(
+        &mut self,
+        from: PeerId,
+        state: PeerState,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
         let Some(known) = self.peers.get_mut(&from) else {
             return;
         };
@@ -698,6 +781,7 @@ impl Node {
             known.announce.capabilities = Some(state.capabilities);
             self.emit(Event::PeerChanged { peer: from });
         }
+        self.begin_ratchet(from, now, rng);
     }
 
     fn handle_group_state(&mut self, from: PeerId, state: GroupState) {
@@ -723,10 +807,13 @@ impl Node {
         self.emit(Event::Group { group, creator });
     }
 
-    fn handle_group(&mut self, packet: &Packet) -> bool {
+    fn handle_group(&mut self, packet: &Packet, now: Instant, rng: &mut impl CryptoRng) -> bool {
         let Ok(message) = GroupMessage::decode(packet.payload()) else {
             return self.refuse_payload();
         };
+        if self.handle_large_group_message(packet.sender, &message, now, rng) {
+            return true;
+        }
         // Groups of others are passed on.
         let Some(group) = self.groups.get(&message.group) else {
             return true;
@@ -828,9 +915,22 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> bool {
-        match Content::decode(plaintext) {
-            Ok(content @ (Content::Private { .. } | Content::Delivered(_) | Content::Read(_))) => {
-                self.handle_content(sender.peer_id(), content, arrival, now, rng);
+        let (content, protection) = match Content::decode(plaintext) {
+            Ok(Content::Ratchet(RatchetMessage::Sealed { is_first, bytes }))
+                if self.config.capabilities.has(Capabilities::RATCHET) =>
+            {
+                match self.open_ratcheted(sender, is_first, &bytes) {
+                    Ok((Some(content), _)) => (content, Protection::Ratchet),
+                    Ok((None, _)) => return true,
+                    Err(_) => return false,
+                }
+            }
+            Ok(content) => (content, Protection::Noise),
+            Err(_) => return self.refuse_payload(),
+        };
+        match content {
+            Content::Private { .. } | Content::Delivered(_) | Content::Read(_) => {
+                self.handle_content(sender.peer_id(), content, protection, arrival, now, rng);
                 true
             }
             _ => self.refuse_payload(),
@@ -896,7 +996,13 @@ impl Node {
         }
     }
 
-    fn handle_sync(&mut self, packet: &Packet, link: LinkId, now: Instant) {
+    fn handle_sync(
+        &mut self,
+        packet: &Packet,
+        link: LinkId,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
         let Ok(request) = SyncRequest::decode(packet.payload()) else {
             self.counters.bad_payload += 1;
             return;
@@ -918,15 +1024,15 @@ impl Node {
         let Some(up) = self.links.get(&link) else {
             return;
         };
-        let frame_bytes_max = up.config.frame_bytes_max;
+        let frame_bytes_max = self.room(up);
         let unix = self.unix(now);
         let asker = up.peer();
         let answers = self.store.answer(&request, asker, ANSWER_PACKETS_MAX, unix);
         for answer in answers {
             // What went in fragments is held as fragments.
-            let frame = answer.to_frame();
+            let frame = self.frame_of(&answer);
             if frame.len() <= frame_bytes_max {
-                self.push_frame(link, frame);
+                self.push_frame(link, frame, now, rng);
             }
         }
     }

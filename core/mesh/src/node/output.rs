@@ -8,7 +8,8 @@ use super::{
     Delayed, DeliveryState, Event, Node, OWN_MAX, Own, PeerState, SendError, Target, Transmit,
 };
 use crate::announce::{Announce, NEIGHBOURS_MAX};
-use crate::fragment::split;
+use crate::fog::Fog;
+use crate::fragment::{FRAGMENT_FRAME_BYTES, split};
 use crate::group::{GroupId, GroupKey, GroupMessage, GroupState, GroupText, Member};
 use crate::link::{Link, LinkId};
 use crate::packet::{Packet, PacketType, PeerId};
@@ -109,6 +110,7 @@ impl Node {
         if self.sweep_due <= now {
             self.sweep_due = now + SWEEP;
             self.sweep(now);
+            self.tell_groups(now, rng);
         }
         let gap_over = self.announced.is_none_or(|last| last + ANNOUNCE_GAP <= now);
         if self.announce_due <= now && gap_over && !self.links.is_empty() {
@@ -117,7 +119,7 @@ impl Node {
         if self.prekeys_due.is_some_and(|due| due <= now) && !self.links.is_empty() {
             self.send_prekeys(now, rng);
         }
-        self.ask_neighbours(now);
+        self.ask_neighbours(now, rng);
         let due: Vec<_> = self
             .outbox
             .iter()
@@ -204,7 +206,7 @@ impl Node {
         self.originate(&packet, None, now, rng);
     }
 
-    fn ask_neighbours(&mut self, now: Instant) {
+    fn ask_neighbours(&mut self, now: Instant, rng: &mut impl CryptoRng) {
         let mut asks = Vec::new();
         for (id, link) in &mut self.links {
             for (due, (types, interval)) in link.sync_due.iter_mut().zip(SYNC) {
@@ -222,7 +224,8 @@ impl Node {
             let mut packet = packet.expect("a request is short");
             packet.ttl = 0;
             packet.sign(&self.identity);
-            self.push_frame(link, packet.to_frame());
+            let frame = self.frame_of(&packet);
+            self.push_frame(link, frame, now, rng);
         }
     }
 
@@ -362,25 +365,27 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> bool {
-        let Some(frame_bytes_max) = self
-            .links
-            .get(&link)
-            .map(|link| link.config.frame_bytes_max)
-        else {
+        let Some(frame_bytes_max) = self.links.get(&link).map(|link| self.room(link)) else {
             return false;
         };
-        let frame = packet.to_frame();
+        let frame = self.frame_of(packet);
         // Padding is dropped before a packet is cut.
         let bare = packet.encode();
         if frame.len() <= frame_bytes_max {
-            return self.push_frame(link, frame);
+            return self.push_frame(link, frame, now, rng);
         }
         if bare.len() <= frame_bytes_max {
-            return self.push_frame(link, bare);
+            return self.push_frame(link, bare, now, rng);
         }
         let mut id = [0; 8];
         rng.fill_bytes(&mut id);
-        let Ok(fragments) = split(packet, frame_bytes_max, id) else {
+        // Sealed, too, they are passed on over any link.
+        let fragment_bytes_max = if self.fog.is_some() {
+            frame_bytes_max.min(Fog::room(FRAGMENT_FRAME_BYTES))
+        } else {
+            frame_bytes_max
+        };
+        let Ok(fragments) = split(packet, fragment_bytes_max, id) else {
             self.counters.too_large += 1;
             return false;
         };
@@ -393,7 +398,7 @@ impl Node {
         let mut fragments = fragments.into_iter();
         if let Some(first) = fragments.next() {
             self.seen.insert(first.dedup_key(), now);
-            self.push_frame(link, first.encode());
+            self.push_frame(link, first.encode(), now, rng);
         }
         for fragment in fragments {
             at = at + gap;
@@ -403,9 +408,39 @@ impl Node {
         true
     }
 
-    pub(super) fn push_frame(&mut self, id: LinkId, frame: Vec<u8>) -> bool {
+    /// Longest packet that fits into a frame of a link.
+    pub(super) fn room(&self, link: &Link) -> usize {
+        let frame_bytes_max = link.config.frame_bytes_max;
+        if self.fog.is_some() {
+            Fog::room(frame_bytes_max)
+        } else {
+            frame_bytes_max
+        }
+    }
+
+    /// What goes over a link, or is sealed to go over it: sealing pads.
+    pub(super) fn frame_of(&self, packet: &Packet) -> Vec<u8> {
+        if self.fog.is_some() {
+            packet.encode()
+        } else {
+            packet.to_frame()
+        }
+    }
+
+    pub(super) fn push_frame(
+        &mut self,
+        id: LinkId,
+        frame: Vec<u8>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> bool {
+        let (unix, own) = (self.unix(now), self.air_id(now));
         let Some(link) = self.links.get_mut(&id) else {
             return false;
+        };
+        let frame = match &self.fog {
+            Some(fog) => fog.seal(&frame, own, unix, link.config.frame_bytes_max, rng),
+            None => frame,
         };
         if link.queued_bytes + frame.len() > self.config.queue_bytes_max {
             self.counters.queue_full += 1;
@@ -514,7 +549,7 @@ impl Node {
             else {
                 return;
             };
-            match self.sessions.seal(peer, &plaintext, now) {
+            match self.seal(peer, &plaintext, now) {
                 Some(sealed) => {
                     self.send_directed(PacketType::ENCRYPTED, peer, sealed, None, now, rng);
                 }
@@ -531,6 +566,10 @@ impl Node {
 
     /// There is a session: says what this peer can do, and sends what waited.
     pub(super) fn greet(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        // What waited in a session that did not work has not waited for a ratchet.
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.ratchet_since = None;
+        }
         let state = Content::PeerState(PeerState {
             capabilities: self.capabilities(),
             verify_key: self.identity.verify_key(),
@@ -563,6 +602,14 @@ impl Node {
     /// Tries to deliver a private message, and says when to try again.
     pub(super) fn attempt(&mut self, number: u64, now: Instant, rng: &mut impl CryptoRng) {
         let unix = self.unix(now);
+        let Some(message) = self.outbox.get(&number) else {
+            return;
+        };
+        let peer = message.peer;
+        let reachable = self.peers.get(&peer).is_some_and(|peer| peer.is_reachable);
+        let waits = reachable
+            .then(|| self.waits_for_ratchet(peer, now, rng))
+            .flatten();
         let Some(message) = self.outbox.get_mut(&number) else {
             return;
         };
@@ -576,7 +623,10 @@ impl Node {
             });
             return;
         }
-        let peer = message.peer;
+        if let Some(wait) = waits {
+            message.next = now + wait;
+            return;
+        }
         let is_new = message.state < DeliveryState::Sent;
         // The end of a handshake may have been lost. Then nothing arrives, however often it is sent.
         let is_confirmed = self.sessions.is_confirmed(peer);
@@ -598,18 +648,20 @@ impl Node {
         } else {
             Target::AllLinks
         };
-        let reachable = self.peers.get(&peer).is_some_and(|peer| peer.is_reachable);
-        if let Some(sealed) = self.sessions.seal(peer, &plaintext, now) {
-            if reachable
-                && self.send_towards(
-                    target,
-                    PacketType::ENCRYPTED,
-                    peer,
-                    sealed,
-                    Some(&id),
-                    now,
-                    rng,
-                ) > 0
+        if !reachable {
+            self.deposit(number, &plaintext, now, rng);
+            return;
+        }
+        if let Some(sealed) = self.seal(peer, &plaintext, now) {
+            if self.send_towards(
+                target,
+                PacketType::ENCRYPTED,
+                peer,
+                sealed,
+                Some(&id),
+                now,
+                rng,
+            ) > 0
             {
                 let attempts = self.outbox.get_mut(&number).map_or(0, |message| {
                     message.attempts += u32::from(is_confirmed);
@@ -620,13 +672,9 @@ impl Node {
                 if attempts > 2 || !is_confirmed && !is_new {
                     self.renew_session(peer, now, rng);
                 }
-                return;
             }
-        } else if reachable {
+        } else {
             self.start_session(peer, now, rng);
-        }
-        if !reachable {
-            self.deposit(number, &plaintext, now, rng);
         }
     }
 
@@ -672,6 +720,9 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SendError> {
+        if self.large_groups.contains_key(&group) {
+            return self.change_large_group(group, members, now, rng);
+        }
         let state = self
             .groups
             .get(&group)
@@ -726,7 +777,12 @@ impl Node {
 
     /// Leaves a group: its messages are not read any more. Nobody is told.
     pub fn leave_group(&mut self, group: GroupId) -> bool {
-        self.groups.remove(&group).is_some()
+        let was_large = self.large_groups.remove(&group).is_some();
+        if was_large {
+            self.early.retain(|message| message.group != group);
+            self.group_pickles.turn();
+        }
+        self.groups.remove(&group).is_some() || was_large
     }
 
     /// Writes to a group.
@@ -741,6 +797,9 @@ impl Node {
         rng: &mut impl CryptoRng,
     ) -> Result<MessageId, SendError> {
         super::check_text(text, crate::group::GROUP_TEXT_BYTES_MAX)?;
+        if self.large_groups.contains_key(&group) {
+            return self.send_large_group(group, text, now, rng);
+        }
         let unix = self.unix(now);
         let state = self
             .groups
@@ -762,7 +821,7 @@ impl Node {
 }
 
 /// As much of a name as a roster takes.
-fn shortened(name: &str) -> String {
+pub(super) fn shortened(name: &str) -> String {
     let mut end = name.len().min(crate::group::GROUP_NICKNAME_BYTES_MAX);
     while !name.is_char_boundary(end) {
         end -= 1;

@@ -13,11 +13,13 @@ use crate::announce::Announce;
 use crate::courier::{Envelope, OwnPrekey, Predictability, Predictions, PrekeyBundle, Standing};
 use crate::group::GroupState;
 use crate::identity::{Identity, NoiseKey};
+use crate::large_group::LargeGroup;
 use crate::packet::PeerId;
 use crate::payload::MessageId;
+use crate::ratchet::Ratchets;
 use crate::tlv::FormatError;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Longest item, in bytes.
 const ITEM_BYTES_MAX: usize = 64 * 1024;
 /// Most items of a kind.
@@ -41,6 +43,9 @@ pub enum RestoreError {
     /// Something in it is not of its format.
     #[error("saved node is malformed: {0}")]
     Format(#[from] FormatError),
+    /// Ratchets in it are damaged, or another identity's.
+    #[error("secrets of the saved node do not open")]
+    Sealed,
     /// Its name is too long.
     #[error(transparent)]
     Nickname(#[from] SendError),
@@ -51,10 +56,12 @@ impl Node {
     /// groups are read, envelopes are carried on, and nothing is shown twice. It contains secrets (group keys,
     /// one-time keys) and texts; the identity's secrets are not in it ([`Identity::to_bytes`]).
     ///
-    /// A byte for the version, 2; the name; then, each after a `u32` for their number: peers (announce, time,
+    /// A byte for the version, 3; the name; then, each after a `u32` for their number: peers (announce, time,
     /// favourite, one-time keys), messages that wait, groups, envelopes that are carried, one-time keys of this
-    /// peer with the next number, messages that were received, and how likely
-    /// this peer is to meet whom, in billionths. Texts and items are preceded by a `u32` for their
+    /// peer with the next number, messages that were received, how likely
+    /// this peer is to meet whom, in billionths, [ratchets](crate::ratchet) and [large groups](crate::large_group), their
+    /// secrets encrypted with the identity's.
+    /// Texts and items are preceded by a `u32` for their
     /// length.
     #[must_use]
     pub fn save(&self) -> Zeroizing<Vec<u8>> {
@@ -114,12 +121,18 @@ impl Node {
             writer.raw(key.as_bytes());
             writer.u32(chance.billionths());
         }
+        self.ratchets.save(&mut writer);
+        self.group_pickles.save(&mut writer);
+        writer.u32(count(self.large_groups.len()));
+        for group in self.large_groups.values() {
+            group.save(&mut writer, &self.group_pickles);
+        }
         Zeroizing::new(writer.finish())
     }
 
     /// Another number when something has changed that must be kept ([`Node::save`]) before anything leaves: a
     /// message that waits, one that was received and will be acknowledged, a one-time key that others are told of,
-    /// a group, an envelope. Peers are not in it: they announce themselves again.
+    /// a group, an envelope, a turn of a ratchet or of a group's key. Peers are not in it: they announce themselves again.
     #[must_use]
     pub fn keep_mark(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -137,6 +150,7 @@ impl Node {
         }
         (self.bag.len(), self.bag.deposits()).hash(&mut hasher);
         self.nickname.hash(&mut hasher);
+        (self.ratchets.revision(), self.group_pickles.revision()).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -179,6 +193,8 @@ impl Node {
                 bundle,
                 renew_after: now,
                 waiting: VecDeque::new(),
+                ratchet_since: None,
+                ratchet_after: now,
                 announce,
             };
             node.peers.insert(peer.announce.noise_key.peer_id(), peer);
@@ -222,6 +238,13 @@ impl Node {
             if let Some(predictions) = &mut node.predictions {
                 predictions.restore(key, chance);
             }
+        }
+        node.ratchets = Ratchets::restore(&node.identity, &mut reader)?;
+        node.group_pickles.restore(&mut reader)?;
+        let own = node.identity.noise_key().fingerprint();
+        for _ in 0..items(&mut reader)? {
+            let group = LargeGroup::restore(own, &mut reader, &node.group_pickles)?;
+            node.large_groups.insert(group.state().id, group);
         }
         reader.finish()?;
         Ok(node)

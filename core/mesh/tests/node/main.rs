@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod fog;
+mod large_groups;
+mod ratchets;
 mod refusals;
 mod talks;
 mod world;

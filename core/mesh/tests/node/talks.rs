@@ -10,13 +10,13 @@ use fogcompute_mesh::file::File;
 use fogcompute_mesh::group::Role;
 use fogcompute_mesh::{
     Capabilities, Content, DeliveryState, Event, Identity, LinkConfig, MessageId, Node, NodeConfig,
-    SendError,
+    Protection, SendError,
 };
 
 const BLUETOOTH: LinkConfig = LinkConfig::BLUETOOTH;
 const FRAMED: LinkConfig = LinkConfig::FRAMED;
 
-fn states(events: &[Event], of: &MessageId) -> Vec<DeliveryState> {
+pub(crate) fn states(events: &[Event], of: &MessageId) -> Vec<DeliveryState> {
     events
         .iter()
         .filter_map(|event| match event {
@@ -31,7 +31,7 @@ fn restart(world: &mut World, index: usize) {
     restart_with(world, index, &NodeConfig::default());
 }
 
-fn restart_with(world: &mut World, index: usize, config: &NodeConfig) {
+pub(crate) fn restart_with(world: &mut World, index: usize, config: &NodeConfig) {
     let node = &world.nodes[index];
     let saved = node.save();
     let identity = node.identity().clone();
@@ -83,6 +83,7 @@ fn three_in_a_line_know_each_other_and_talk() {
             from: alice,
             text: "to carol".to_owned(),
             via: Some(bob),
+            protection: Protection::Noise,
         }));
         let (now, rng) = (world.now, &mut world.rng);
         world.nodes[2]

@@ -25,6 +25,10 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// Frames that arrived.
     pub(crate) frames: u64,
+    /// Frames that left, and from which node.
+    pub(crate) sent: Vec<(usize, Vec<u8>)>,
+    /// Which frames of which node are lost besides.
+    pub(crate) is_lost: fn(usize, &[u8]) -> bool,
     ends: BTreeMap<End, End>,
     air: BTreeMap<(Instant, u64), (End, Vec<u8>)>,
     number: u64,
@@ -51,6 +55,8 @@ impl World {
             loss_percent: 0,
             delay: Duration::from_millis(5),
             frames: 0,
+            sent: Vec::new(),
+            is_lost: |_, _| false,
             ends: BTreeMap::new(),
             air: BTreeMap::new(),
             number: 0,
@@ -98,6 +104,12 @@ impl World {
             }
             self.air.retain(|_, ((_, other), _)| *other != link);
         }
+    }
+
+    /// Another node, without links.
+    pub(crate) fn add(&mut self, node: Node) {
+        self.nodes.push(node);
+        self.events.push(Vec::new());
     }
 
     /// Another node in the place of one, with none of its links.
@@ -148,7 +160,10 @@ impl World {
                 let Some(to) = self.ends.get(&(index, transmit.link)) else {
                     continue;
                 };
-                if self.rng.next_u64() % 100 < self.loss_percent {
+                self.sent.push((index, transmit.bytes.clone()));
+                if (self.is_lost)(index, &transmit.bytes)
+                    || self.rng.next_u64() % 100 < self.loss_percent
+                {
                     continue;
                 }
                 self.number += 1;

@@ -1,14 +1,15 @@
 """Two nodes over Bluetooth without a radio: the virtual controllers of bumble, with real HCI, L2CAP, ATT and GATT.
 
-Each node is the example `radio` in a process of its own. What it asks of its radio is done here on a device of bumble,
-and what that device hears is told to it.
+Each is a `MeshNode` of the package with a `BleRadio` that is written here: what the node asks of its radio is done on a
+device of bumble, and what that device hears is told to the node.
 """
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from random import Random
 
 from bumble.controller import Controller
 from bumble.core import AdvertisingData
@@ -18,26 +19,44 @@ from bumble.hci import Address
 from bumble.host import Host
 from bumble.link import LocalLink
 from bumble.transport.common import AsyncPipeSink
+from fogcompute.mesh import MeshEvent, MeshNode, RadioInbox
 
-RADIO = Path(os.environ["FOGCOMPUTE_EXAMPLES"]) / "radio"
 SERVICE = "F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C"
 CHARACTERISTIC = "A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D"
 MTU = 517
+# Values that the device has not sent yet, for one connection.
+WAITING_MAX = 4
 # Only to end a test that hangs.
 HANGS = 240
 
 
-class Node:
-    """A node, and the device of bumble that is its radio."""
+@dataclass
+class Link:
+    """A connection of a device."""
 
-    def __init__(self, link: LocalLink, number: int, is_central: bool) -> None:
+    connection: Connection
+    give: Callable[[bytes, bool], Awaitable[None]]
+    waiting: int = 0
+    was_refused: bool = False
+
+
+class BumbleRadio:
+    """A radio that is a device of bumble.
+
+    The node asks on its own thread. Bumble lives in the event loop, where all that was asked is done in its order.
+    """
+
+    def __init__(self, air: LocalLink, number: int, is_central: bool) -> None:
         self.is_central = is_central
-        self.said: list[str] = []
-        self.news = asyncio.Condition()
-        self.links: dict[int, tuple[Connection, Callable[[bytes, bool], Awaitable[None]]]] = {}
+        self.loop = asyncio.get_running_loop()
+        self.asked: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
+        # Of both threads.
+        self.lock = threading.Lock()
+        self.links: dict[int, Link] = {}
         self.numbers = 0
         self.values = 0
-        controller = Controller(f"controller {number}", link=link)
+        self.refusals = 0
+        controller = Controller(f"controller {number}", link=air)
         self.device = Device(
             address=Address(f"F0:F1:F2:F3:F4:F{number}"), host=Host(controller, AsyncPipeSink(controller))
         )
@@ -54,65 +73,84 @@ class Node:
         self.device.add_service(Service(SERVICE, [self.characteristic]))
         self.device.on("advertisement", self.heard)
 
-    async def start(self, name: str) -> None:
-        pipe = asyncio.subprocess.PIPE
-        self.process = await asyncio.create_subprocess_exec(RADIO, name, stdin=pipe, stdout=pipe)
+    async def work(self) -> None:
+        """Does what the node asks, until it is cancelled."""
         await self.device.power_on()
-        self.reading = asyncio.create_task(self.read())
-        self.id = (await self.expect("id ")).split()[1]
+        while True:
+            await (await self.asked.get())()
 
-    async def stop(self) -> None:
-        # It ends when its input does.
-        self.process.stdin.close()
-        await self.process.wait()
-        await self.reading
+    def ask(self, what: Callable[[], Awaitable[None]]) -> None:
+        self.loop.call_soon_threadsafe(self.asked.put_nowait, what)
 
-    def tell(self, line: str) -> None:
-        if not self.process.stdin.is_closing():
-            self.process.stdin.write(f"{line}\n".encode())
+    # What the node asks of its radio.
 
-    async def expect(self, beginning: str, count: int = 1) -> str:
-        """Waits until the node has said so many things that begin so; gives the last."""
+    def attach(self, inbox: RadioInbox) -> None:
+        self.inbox = inbox
 
-        def said() -> list[str]:
-            return [line for line in self.said if line.startswith(beginning)]
+    def limits(self) -> tuple[bool, bool, int]:
+        # Only one of both looks for others, so that there is one connection.
+        return (self.is_central, not self.is_central, 8)
 
-        async with asyncio.timeout(HANGS), self.news:
-            await self.news.wait_for(lambda: len(said()) >= count)
-        return said()[count - 1]
-
-    async def read(self) -> None:
-        while line := (await self.process.stdout.readline()).decode().strip():
-            if line.startswith("* "):
-                async with self.news:
-                    self.said.append(line[2:])
-                    self.news.notify_all()
-                continue
-            verb, *words = line.split()
-            await getattr(self, verb.replace("-", "_"))(*words)
-
-    # What the node asks of its radio. Only one of both looks for others, so that there is one connection.
-
-    async def advertise(self) -> None:
-        if not self.is_central:
-            data = AdvertisingData(
-                [
-                    (AdvertisingData.FLAGS, bytes([6])),
-                    (
-                        AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-                        bytes.fromhex(SERVICE.replace("-", ""))[::-1],
-                    ),
-                ]
-            )
-            await self.device.start_advertising(advertising_data=bytes(data), auto_restart=True)
-
-    async def scan(self) -> None:
+    def advertise(self, _service_data: bytes) -> bool:
         if self.is_central:
-            await self.device.start_scanning()
+            return False
+        data = AdvertisingData(
+            [
+                (AdvertisingData.FLAGS, bytes([6])),
+                (
+                    AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
+                    bytes.fromhex(SERVICE.replace("-", ""))[::-1],
+                ),
+            ]
+        )
+        self.ask(
+            lambda: self.device.start_advertising(advertising_data=bytes(data), auto_restart=True)
+        )
+        return True
 
-    async def connect(self, peer: str) -> None:
-        address = Address(":".join(peer[at : at + 2] for at in range(0, 12, 2)))
-        connection = await self.device.connect(address)
+    def stop_advertising(self) -> None:
+        self.ask(self.device.stop_advertising)
+
+    def scan(self) -> bool:
+        if not self.is_central:
+            return False
+        self.ask(self.device.start_scanning)
+        return True
+
+    def stop_scanning(self) -> None:
+        self.ask(self.device.stop_scanning)
+
+    def connect(self, peer: bytes) -> None:
+        self.ask(lambda: self.open(peer))
+
+    def disconnect(self, link: int) -> None:
+        self.ask(lambda: self.end(link))
+
+    def write(self, link: int, value: bytes, with_response: bool) -> bool:
+        return self.put(link, value, with_response)
+
+    def notify(self, link: int, value: bytes) -> bool:
+        return self.put(link, value, False)
+
+    def detach(self) -> None:
+        """Nothing to do: its device ends with the test."""
+
+    def put(self, number: int, value: bytes, with_response: bool) -> bool:
+        with self.lock:
+            # What is given to a connection that has ended is lost: the node hears of the end.
+            if link := self.links.get(number):
+                if link.waiting >= WAITING_MAX:
+                    self.refusals += 1
+                    link.was_refused = True
+                    return False
+                link.waiting += 1
+        self.ask(lambda: self.give(number, value, with_response))
+        return True
+
+    # What comes of it.
+
+    async def open(self, peer: bytes) -> None:
+        connection = await self.device.connect(Address(peer.hex(":")))
         found = Peer(connection)
         mtu = await found.request_mtu(MTU)
         (service,) = await found.discover_service(SERVICE)
@@ -121,30 +159,27 @@ class Node:
         async def write(value: bytes, with_response: bool) -> None:
             await remote.write_value(value, with_response=with_response)
 
-        link = self.connected(connection, "central", mtu, write)
-        await remote.subscribe(lambda value: self.received(link, bytes(value)))
-        self.tell(f"subscribed {link}")
+        number = self.connected(connection, mtu, write)
+        await remote.subscribe(lambda value: self.received(number, bytes(value)))
+        self.inbox.subscribed(number)
 
-    async def write(self, link: str, value: str) -> None:
-        await self.give(int(link), bytes.fromhex(value), True)
+    async def end(self, number: int) -> None:
+        if link := self.links.get(number):
+            await link.connection.disconnect()
 
-    async def write_without_response(self, link: str, value: str) -> None:
-        await self.give(int(link), bytes.fromhex(value), False)
-
-    async def notify(self, link: str, value: str) -> None:
-        await self.give(int(link), bytes.fromhex(value), False)
-
-    async def disconnect(self, link: str) -> None:
-        if known := self.links.get(int(link)):
-            await known[0].disconnect()
-
-    async def give(self, link: int, value: bytes, with_response: bool) -> None:
-        if known := self.links.get(link):
-            self.values += 1
-            await known[1](value, with_response)
-            # Whatever else there is to do comes first: controllers, hosts and the other node.
-            await asyncio.sleep(0)
-            self.tell(f"left {link}")
+    async def give(self, number: int, value: bytes, with_response: bool) -> None:
+        link = self.links.get(number)
+        if link is None:
+            return
+        await link.give(value, with_response)
+        self.values += 1
+        # Whatever else there is to do comes first: controllers, hosts and the other device.
+        await asyncio.sleep(0)
+        with self.lock:
+            link.waiting -= 1
+            was_refused, link.was_refused = link.was_refused, False
+        if was_refused:
+            self.inbox.writable(number)
 
     # What the device hears.
 
@@ -153,96 +188,149 @@ class Node:
             AdvertisingData.Type.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS
         )
         if services:
-            peer = bytes(advertisement.address)[::-1].hex()
-            self.tell(f"discovered {peer} {advertisement.rssi}")
+            self.inbox.discovered(bytes(advertisement.address)[::-1], advertisement.rssi)
 
-    def connected(self, connection: Connection, role: str, mtu: int, give) -> int:
+    def connected(
+        self, connection: Connection, mtu: int, give: Callable[[bytes, bool], Awaitable[None]]
+    ) -> int:
         self.numbers += 1
-        link = self.numbers
-        self.links[link] = (connection, give)
-        peer = bytes(connection.peer_address)[::-1].hex()
-        self.tell(f"connected {link} {peer} {role} {mtu}")
-        connection.on("disconnection", lambda _reason: self.disconnected(link))
-        return link
+        number = self.numbers
+        with self.lock:
+            self.links[number] = Link(connection, give)
+        connection.on("disconnection", lambda _reason: self.disconnected(number))
+        peer = bytes(connection.peer_address)[::-1]
+        self.inbox.connected(number, peer, self.is_central, mtu)
+        return number
 
-    def disconnected(self, link: int) -> None:
-        if self.links.pop(link, None):
-            self.tell(f"disconnected {link}")
+    def disconnected(self, number: int) -> None:
+        with self.lock:
+            was_there = self.links.pop(number, None)
+        if was_there:
+            self.inbox.disconnected(number, False)
 
     def subscribed(self, connection: Connection, notifies: bool, _indicates: bool) -> None:
         async def notify(value: bytes, _with_response: bool) -> None:
             await self.device.notify_subscriber(connection, self.characteristic, value)
 
         if notifies:
-            link = self.connected(connection, "peripheral", connection.att_mtu, notify)
-            self.tell(f"subscribed {link}")
+            self.inbox.subscribed(self.connected(connection, connection.att_mtu, notify))
 
     def written(self, connection: Connection, value: bytes) -> None:
-        for link, (known, _) in self.links.items():
-            if known is connection:
-                self.received(link, bytes(value))
+        for number, link in self.links.items():
+            if link.connection is connection:
+                self.received(number, bytes(value))
 
-    def received(self, link: int, value: bytes) -> None:
+    def received(self, number: int, value: bytes) -> None:
         assert len(value) <= 512
-        self.tell(f"received {link} {value.hex()}")
+        assert self.inbox.received(number, value)
+
+
+class Side:
+    """A node with its radio, and all that happened to it."""
+
+    def __init__(self, name: str, radio: BumbleRadio) -> None:
+        self.node = MeshNode(name)
+        self.radio = radio
+        self.events: list[MeshEvent] = []
+        self.news = asyncio.Condition()
+        self.node.add_radio(radio)
+
+    async def listen(self) -> None:
+        async for event in self.node:
+            async with self.news:
+                self.events.append(event)
+                self.news.notify_all()
+
+    async def expect(self, kind: str, count: int = 1, **fields: object) -> list[MeshEvent]:
+        """Waits until so many such things have happened; gives them."""
+
+        def happened() -> list[MeshEvent]:
+            return [
+                event
+                for event in self.events
+                if event.kind == kind and all(getattr(event, k) == v for k, v in fields.items())
+            ]
+
+        async with asyncio.timeout(HANGS), self.news:
+            await self.news.wait_for(lambda: len(happened()) >= count)
+        return happened()
+
+
+def noise(length: int) -> bytes:
+    """So many bytes that cannot be made shorter, and are the same each time."""
+    return Random(length).randbytes(length)
 
 
 @asynccontextmanager
-async def two_nodes():
-    link = LocalLink()
-    nodes = [Node(link, number, is_central=number == 0) for number in range(2)]
-    for node, name in zip(nodes, ["alice", "bob"], strict=True):
-        await node.start(name)
-    for node, other in zip(nodes, nodes[::-1], strict=True):
-        await node.expect(f"joined {other.id}")
-    yield nodes
-    for node in nodes:
-        await node.stop()
+async def two_nodes() -> AsyncIterator[tuple[Side, Side]]:
+    air = LocalLink()
+    alice, bob = (
+        Side(name, BumbleRadio(air, number, is_central=number == 0))
+        for number, name in enumerate(["alice", "bob"])
+    )
+    # What fails in a radio ends the test.
+    async with asyncio.TaskGroup() as group:
+        working = [group.create_task(side.radio.work()) for side in (alice, bob)]
+        for side in (alice, bob):
+            group.create_task(side.listen())
+        for side, other in ((alice, bob), (bob, alice)):
+            await side.expect("peer_joined", peer=other.node.id)
+        yield (alice, bob)
+        for side in (alice, bob):
+            # It says goodbye on its radio meanwhile.
+            await asyncio.to_thread(side.node.close)
+        for task in working:
+            task.cancel()
 
 
-def test_announces_texts_and_a_session_pass_both_ways():
+def test_announces_texts_and_a_session_pass_both_ways() -> None:
     async def test() -> None:
         async with two_nodes() as (alice, bob):
-            alice.tell("* public hello everybody")
-            await bob.expect(f"public {alice.id} hello everybody")
-            alice.tell(f"* private {bob.id} hello bob")
-            await bob.expect(f"private {alice.id} hello bob")
-            await alice.expect(f"session {bob.id}")
-            await alice.expect("delivery Delivered")
-            bob.tell(f"* private {alice.id} hello alice")
-            await alice.expect(f"private {bob.id} hello alice")
-            await bob.expect("delivery Delivered")
+            for side, other in ((alice, bob), (bob, alice)):
+                (known,) = side.node.peers()
+                assert (known.id, known.is_linked) == (other.node.id, True)
+            said = alice.node.send_public("hello everybody")
+            await bob.expect("public", id=said, peer=alice.node.id, text="hello everybody", hops=1)
+            for side, other in ((alice, bob), (bob, alice)):
+                sent = side.node.send_private(other.node.id, "hello you")
+                await other.expect("private", id=sent, peer=side.node.id, text="hello you")
+                await side.expect("session_ready", peer=other.node.id)
+                await side.expect("delivery", id=sent, state="delivered")
 
     asyncio.run(test())
 
 
-def test_a_file_of_100_kib_arrives_whole_in_a_session():
+def test_a_file_of_100_kib_arrives_whole_in_a_session() -> None:
     async def test() -> None:
         async with two_nodes() as (alice, bob):
-            length = 100 * 1024
-            bob.tell(f"* private-file {alice.id} {length}")
-            assert await alice.expect("private-file ") == f"private-file {bob.id} {length} true"
-            alice.tell(f"* file {length}")
-            assert await bob.expect("file ") == f"file {alice.id} {length} true"
+            content = noise(100 * 1024)
+            bob.node.send_file(alice.node.id, content, name="private")
+            (came,) = await alice.expect("file", peer=bob.node.id, is_private=True)
+            assert (came.content, came.text) == (content, "private")
+            alice.node.send_file(None, content, name="public")
+            (came,) = await bob.expect("file", peer=alice.node.id, is_private=False)
+            assert (came.content, came.text) == (content, "public")
             # It cannot have gone by another way.
-            assert alice.values > length / 512 < bob.values
+            for side in (alice, bob):
+                assert side.radio.values > len(content) / 512
 
     asyncio.run(test())
 
 
-def test_a_storm_of_fragments_from_both_sides_is_put_together():
+def test_a_storm_of_fragments_from_both_sides_is_put_together() -> None:
     async def test() -> None:
         async with two_nodes() as (alice, bob):
-            lengths = [3_000 + 1_111 * number for number in range(12)]
-            for length in lengths:
-                for node in (alice, bob):
-                    node.tell(f"* file {length}")
-            for node, other in ((alice, bob), (bob, alice)):
-                await node.expect("file ", len(lengths))
-                files = sorted(line for line in node.said if line.startswith("file "))
-                assert files == sorted(f"file {other.id} {length} true" for length in lengths)
+            contents = [noise(3_000 + 1_111 * number) for number in range(12)]
+            for content in contents:
+                for side in (alice, bob):
+                    side.node.send_file(None, content)
+            for side, other in ((alice, bob), (bob, alice)):
+                came = await side.expect("file", len(contents), peer=other.node.id)
+                assert sorted(event.content for event in came) == sorted(contents)
+                # There was no room for all of it at once.
+                assert side.radio.refusals > 0
             # And texts still pass.
-            alice.tell(f"* private {bob.id} after the storm")
-            await bob.expect(f"private {alice.id} after the storm")
+            sent = alice.node.send_private(bob.node.id, "after the storm")
+            await bob.expect("private", id=sent, text="after the storm")
 
     asyncio.run(test())

@@ -11,15 +11,35 @@ const HISTORY: usize = 20;
 /// What somebody wants.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Line {
-    Public(String),
-    Private { to: String, text: String },
-    Group { group: String, text: String },
-    NewGroup { name: String, members: Vec<String> },
-    Send { to: String, path: PathBuf },
-    Get { number: usize, path: PathBuf },
+    /// To whom it goes was said by [`Line::Join`].
+    Text(String),
+    Private {
+        to: String,
+        text: String,
+    },
+    Group {
+        group: String,
+        text: String,
+    },
+    NewGroup {
+        name: String,
+        members: Vec<String>,
+    },
+    /// `None`: everybody.
+    Join(Option<String>),
+    Send {
+        to: String,
+        path: PathBuf,
+    },
+    Get {
+        number: usize,
+        path: PathBuf,
+    },
     Who,
     Groups,
-    History { count: usize },
+    History {
+        count: usize,
+    },
     Stats,
     Nick(String),
     Connect(SocketAddr),
@@ -37,6 +57,10 @@ pub(super) const COMMANDS: &[(&str, &str)] = &[
         "makes a group, and invites its members",
     ),
     ("/g GROUP TEXT", "to a group"),
+    (
+        "/join [NAME]",
+        "what is typed goes to that group or peer, or to everybody again",
+    ),
     ("/send NAME PATH", "offers a file"),
     ("/get NUMBER PATH", "takes a file that was offered"),
     ("/who", "peers, and how they are reached"),
@@ -72,10 +96,10 @@ pub(super) fn parse(line: &str) -> Result<Option<Line>, ParseError> {
         return Ok(None);
     }
     if let Some(text) = line.strip_prefix("//") {
-        return Ok(Some(Line::Public(format!("/{text}"))));
+        return Ok(Some(Line::Text(format!("/{text}"))));
     }
     if !line.starts_with('/') {
-        return Ok(Some(Line::Public(line.to_owned())));
+        return Ok(Some(Line::Text(line.to_owned())));
     }
     let (command, rest) = split(line);
     let usage = || {
@@ -109,6 +133,8 @@ pub(super) fn parse(line: &str) -> Result<Option<Line>, ParseError> {
             let members = members.split_whitespace().map(str::to_owned).collect();
             Line::NewGroup { name, members }
         }
+        "/join" if rest.is_empty() => Line::Join(None),
+        "/join" => Line::Join(Some(rest.to_owned())),
         "/send" => {
             let (to, path) = two()?;
             let path = path.into();
@@ -151,8 +177,8 @@ mod tests {
     fn lines_are_texts_or_commands() {
         let parsed = |line| parse(line).unwrap();
         assert_eq!(parsed("  "), None);
-        assert_eq!(parsed(" hi all "), Some(Line::Public("hi all".to_owned())));
-        assert_eq!(parsed("//msg"), Some(Line::Public("/msg".to_owned())));
+        assert_eq!(parsed(" hi all "), Some(Line::Text("hi all".to_owned())));
+        assert_eq!(parsed("//msg"), Some(Line::Text("/msg".to_owned())));
         let private = Line::Private {
             to: "bob".to_owned(),
             text: "two  words".to_owned(),
@@ -169,6 +195,9 @@ mod tests {
         };
         assert_eq!(parsed("/get 3 a b"), Some(get));
         assert_eq!(parsed("/history 5"), Some(Line::History { count: 5 }));
+        assert_eq!(parsed("/join"), Some(Line::Join(None)));
+        let join = Line::Join(Some("two words".to_owned()));
+        assert_eq!(parsed("/join two words"), Some(join));
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! `fogcompute chat`: a peer of the mesh at a terminal, or between pipes.
+//! `fogcompute chat`: a peer of the mesh on a full screen, or one that reads and writes lines.
 
 mod line;
+mod screen;
 mod show;
+mod view;
 
-use std::io::{self, BufRead as _};
+use std::collections::VecDeque;
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -19,12 +22,18 @@ use crate::error::NodeError;
 use crate::mesh::{MeshError, MeshEvent, MeshNode, MeshNodeConfig};
 use crate::signals::Signals;
 use line::{Line, parse};
-use show::{Said, Show};
+use screen::{Screen, ScreenInput};
+use show::{Channel, Form, Said, Show};
+use view::{View, Wish};
 
 /// Lines that were read and not yet acted on.
 const LINES_MAX: usize = 64;
 /// Longest line, in bytes. What is longer is cut there.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// Events that a screen takes before it is drawn again.
+const EVENTS_AT_ONCE: usize = 1000;
+/// Messages of earlier times that a screen begins with.
+const REMEMBERED: usize = 200;
 /// Messages, and files, that have a number to name them by; older ones lose theirs.
 const NUMBERED_MAX: usize = 10_000;
 
@@ -51,7 +60,7 @@ pub(crate) struct ChatArguments {
     /// Print one JSON object for each thing that happens.
     #[arg(long)]
     json: bool,
-    /// Print lines without colours, as where the output is no terminal.
+    /// Read and print lines without colours, as where input or output is no terminal.
     #[arg(long)]
     plain: bool,
 }
@@ -107,6 +116,8 @@ struct Chat {
     node: MeshNode,
     show: Show,
     downloads: Option<PathBuf>,
+    /// Where texts go.
+    to: Channel,
     /// What own messages are known by, with whom they are for; numbered from 1.
     messages: Vec<(String, Option<PeerId>)>,
     files: Vec<(Digest, String)>,
@@ -140,22 +151,47 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), ChatError> {
         }
         started => started?,
     };
+    // Where there is no cursor to move, as in an editor's window.
+    let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    let is_terminal = !is_dumb && io::stdout().is_terminal();
+    let show = if arguments.json {
+        Show::Lines(Form::Json)
+    } else if arguments.plain || !is_terminal {
+        Show::Lines(Form::Lines)
+    } else if !io::stdin().is_terminal() {
+        Show::Lines(Form::Colours)
+    } else {
+        Show::Screen(Box::new(View::new()))
+    };
+    let is_screen = matches!(show, Show::Screen(_));
     let mut chat = Chat {
         node,
-        show: Show::new(arguments.json, arguments.plain),
+        show,
         downloads: arguments.downloads,
+        to: Channel::Everybody,
         messages: Vec::new(),
         files: Vec::new(),
         came: 0,
         wait: None,
     };
+    if is_screen {
+        on_screen(&mut chat, &mut signals, arguments.count).await?;
+    } else {
+        in_lines(&mut chat, &mut signals, arguments.count).await?;
+    }
+    chat.node.close();
+    Ok(())
+}
+
+async fn in_lines(
+    chat: &mut Chat,
+    signals: &mut Signals,
+    count: Option<u64>,
+) -> Result<(), ChatError> {
     let mut lines = read_lines()?;
     chat.begin()?;
     let mut input_ended = false;
-    loop {
-        if arguments.count.is_some_and(|count| chat.came >= count) {
-            break;
-        }
+    while count.is_none_or(|count| chat.came < count) {
         let waits = chat.waits()?;
         tokio::select! {
             event = chat.node.receive() => {
@@ -168,13 +204,59 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), ChatError> {
                         break;
                     }
                 }
-                None if arguments.count.is_some() => input_ended = true,
+                None if count.is_some() => input_ended = true,
                 None => break,
             },
             () = signals.asked() => break,
         }
     }
-    chat.node.close();
+    Ok(())
+}
+
+async fn on_screen(
+    chat: &mut Chat,
+    signals: &mut Signals,
+    count: Option<u64>,
+) -> Result<(), ChatError> {
+    let (mut screen, mut inputs) = Screen::open()?;
+    chat.remember()?;
+    chat.begin()?;
+    let mut lines = VecDeque::<String>::new();
+    while count.is_none_or(|count| chat.came < count) {
+        while !chat.waits()?
+            && let Some(line) = lines.pop_front()
+        {
+            if !chat.obey(&line)? {
+                return Ok(());
+            }
+        }
+        chat.draw(&mut screen)?;
+        let wish = tokio::select! {
+            event = chat.node.receive() => {
+                let mut next = Some(event?);
+                for _ in 0..EVENTS_AT_ONCE {
+                    let Some(event) = next else {
+                        break;
+                    };
+                    chat.tell(event)?;
+                    next = chat.node.try_receive()?;
+                }
+                None
+            }
+            input = inputs.recv() => match input {
+                Some(input) => chat.take(input),
+                // The keyboard has gone.
+                None => Some(Wish::Quit),
+            },
+            () = signals.asked() => Some(Wish::Quit),
+        };
+        match wish {
+            Some(Wish::Quit) => break,
+            Some(Wish::Line(line)) => lines.push_back(line),
+            Some(Wish::Open(channel)) => chat.join(channel)?,
+            None => {}
+        }
+    }
     Ok(())
 }
 
@@ -208,6 +290,57 @@ impl Chat {
         self.show.say(&Said::Me { id, name })?;
         for address in self.node.listening() {
             self.show.say(&Said::Listening { address })?;
+        }
+        Ok(())
+    }
+
+    /// What a screen begins with, if there is a file.
+    fn remember(&mut self) -> Result<(), ChatError> {
+        let (peers, groups) = (self.node.peers()?, self.node.groups()?);
+        let messages = self.node.history(u64::MAX, REMEMBERED)?;
+        let Show::Screen(view) = &mut self.show else {
+            return Ok(());
+        };
+        for (id, name, _) in groups {
+            view.name_group(id, &name);
+        }
+        for message in messages.iter().rev() {
+            view.remember(message, &named(&peers, message.peer));
+        }
+        Ok(())
+    }
+
+    /// Takes what was done at the terminal.
+    fn take(&mut self, input: ScreenInput) -> Option<Wish> {
+        let Show::Screen(view) = &mut self.show else {
+            return None;
+        };
+        match input {
+            ScreenInput::Key(key) => view.press(key),
+            ScreenInput::Paste(text) => {
+                view.paste(&text);
+                None
+            }
+            // It is drawn again after each input.
+            ScreenInput::Resize => None,
+        }
+    }
+
+    /// Draws the screen, and tells senders what was seen on it.
+    fn draw(&mut self, screen: &mut Screen) -> Result<(), ChatError> {
+        let peers = self.node.peers()?;
+        let waiting = self.wait.as_ref().map(|wait| match wait {
+            Wait::Peer(name) => name.clone(),
+            Wait::Outbox => "all private messages to be delivered".to_owned(),
+        });
+        let Show::Screen(view) = &mut self.show else {
+            return Ok(());
+        };
+        view.refresh(peers, waiting);
+        screen.draw(view)?;
+        for (peer, id) in view.take_seen() {
+            // Whoever has left is told nothing.
+            let _ = self.node.mark_read(peer, &id);
         }
         Ok(())
     }
@@ -259,19 +392,24 @@ impl Chat {
         Ok(match line {
             Line::Quit => vec![],
             Line::Help => vec![Said::Help],
-            Line::Public(text) => {
-                let id = self.node.send_public(&text)?;
-                vec![self.kept(id.as_str(), None, &text)]
-            }
+            Line::Text(text) => vec![self.send(self.to, &text)?],
             Line::Private { to, text } => {
                 let peer = self.find(&to)?;
-                let id = self.node.send_private(peer, &text)?;
-                vec![self.kept(id.as_str(), Some(peer), &text)]
+                vec![self.send(Channel::Peer(peer), &text)?]
             }
             Line::Group { group, text } => {
                 let group = self.find_group(&group)?;
-                let id = self.node.send_group(group, &text)?;
-                vec![self.kept(id.as_str(), None, &text)]
+                vec![self.send(Channel::Group(group), &text)?]
+            }
+            Line::Join(to) => {
+                self.to = match to {
+                    None => Channel::Everybody,
+                    Some(name) => match self.find_group(&name) {
+                        Ok(group) => Channel::Group(group),
+                        Err(_) => Channel::Peer(self.find(&name)?),
+                    },
+                };
+                vec![self.joined()?]
             }
             Line::NewGroup { name, members } => {
                 let members: Result<Vec<_>, _> =
@@ -345,17 +483,44 @@ impl Chat {
         })
     }
 
-    /// A message from here was taken, and is on disk if there is a file.
-    fn kept(&mut self, id: &str, to: Option<PeerId>, text: &str) -> Said {
+    /// Sends a message, which is on disk then if there is a file.
+    fn send(&mut self, channel: Channel, text: &str) -> Result<Said, MeshError> {
+        let (id, to) = match channel {
+            Channel::Everybody => (self.node.send_public(text)?, None),
+            Channel::Group(group) => (self.node.send_group(group, text)?, None),
+            Channel::Peer(peer) => (self.node.send_private(peer, text)?, Some(peer)),
+        };
         if self.messages.len() < NUMBERED_MAX {
-            self.messages.push((id.to_owned(), to));
+            self.messages.push((id.as_str().to_owned(), to));
         }
-        Said::Kept {
+        Ok(Said::Kept {
             number: self.messages.len(),
-            id: id.to_owned(),
+            id: id.as_str().to_owned(),
+            channel,
             to: to.map(|to| self.name(to)),
             text: text.to_owned(),
-        }
+        })
+    }
+
+    fn join(&mut self, channel: Channel) -> Result<(), ChatError> {
+        self.to = channel;
+        let said = self.joined()?;
+        self.show.say(&said)
+    }
+
+    /// Where texts go now.
+    fn joined(&self) -> Result<Said, MeshError> {
+        let name = match self.to {
+            Channel::Everybody => "everybody".to_owned(),
+            Channel::Peer(peer) => self.name(peer),
+            Channel::Group(group) => {
+                let groups = self.node.groups()?;
+                let of = groups.into_iter().find(|(known, ..)| *known == group);
+                of.map_or_else(|| group.to_string(), |(_, name, _)| name)
+            }
+        };
+        let channel = self.to;
+        Ok(Said::To { channel, name })
     }
 
     fn send_file(&mut self, peer: PeerId, path: &Path) -> Result<Vec<Said>, LineError> {
@@ -426,13 +591,13 @@ impl Chat {
                         self.show.say(&Said::Refused { error })?;
                     }
                 }
-                let from = self.name(from);
                 Said::Offered {
                     number,
                     file,
                     title,
                     length,
-                    from,
+                    peer: from,
+                    from: self.name(from),
                 }
             }
             MeshEvent::FileProgress {
@@ -462,6 +627,9 @@ impl Chat {
             },
             MeshEvent::LinkUp { link } => Said::Link { link, is_up: true },
             MeshEvent::LinkDown { link } => Said::Link { link, is_up: false },
+            MeshEvent::RadioFailed { radio, reason } => Said::Refused {
+                error: format!("radio {radio}: {reason}"),
+            },
         };
         self.show.say(&said)?;
         Ok(())
@@ -500,16 +668,20 @@ impl Chat {
                 from,
                 text,
                 via,
+                protection,
             } => {
                 self.came += 1;
-                // Whoever has this output has it before the eyes; that the sender may hear of it too.
-                let _ = self.node.mark_read(from, id.as_str());
+                if let Show::Lines(_) = self.show {
+                    // Whoever has this output has it before the eyes; that the sender may hear of it too.
+                    let _ = self.node.mark_read(from, id.as_str());
+                }
                 Said::Private {
                     id: id.as_str().to_owned(),
                     from,
                     name: self.name(from),
                     text,
                     via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                    protection,
                 }
             }
             Event::GroupMessage {

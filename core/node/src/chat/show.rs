@@ -1,23 +1,37 @@
 //! How what happens is shown: as lines, in colours on a terminal, or as JSON.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use fogcompute_base::Digest;
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, PeerId, PeerView};
+use fogcompute_mesh::{DeliveryState, PeerId, PeerView, Protection};
 use serde_json::{Map, Value, json};
 
 use super::ChatError;
 use super::line::COMMANDS;
+use super::view::View;
 use crate::mesh::{MeshFileEnd, MeshHistory, MeshNodeStats};
+
+/// To whom something was said.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Channel {
+    Everybody,
+    Group(GroupId),
+    Peer(PeerId),
+}
 
 /// Something to show.
 #[derive(Debug)]
 pub(super) enum Said {
     Me {
         id: PeerId,
+        name: String,
+    },
+    /// What is typed goes there from now on.
+    To {
+        channel: Channel,
         name: String,
     },
     Listening {
@@ -49,6 +63,7 @@ pub(super) enum Said {
         name: String,
         text: String,
         via: Option<String>,
+        protection: Protection,
     },
     InGroup {
         id: String,
@@ -61,6 +76,7 @@ pub(super) enum Said {
     Kept {
         number: usize,
         id: String,
+        channel: Channel,
         to: Option<String>,
         text: String,
     },
@@ -104,6 +120,7 @@ pub(super) enum Said {
         file: Digest,
         title: String,
         length: u64,
+        peer: PeerId,
         from: String,
     },
     Progress {
@@ -138,34 +155,34 @@ pub(super) enum Said {
     Help,
 }
 
-/// Where it goes.
+/// What lines look like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Form {
+pub(super) enum Form {
     Lines,
     Colours,
     Json,
 }
 
+/// Who is told.
 #[derive(Debug)]
-pub(super) struct Show {
-    form: Form,
+pub(super) enum Show {
+    /// Whoever reads lines.
+    Lines(Form),
+    /// Whoever looks at a full screen.
+    Screen(Box<View>),
 }
 
 impl Show {
-    pub(super) fn new(json: bool, plain: bool) -> Self {
-        let form = if json {
-            Form::Json
-        } else if plain || !io::stdout().is_terminal() {
-            Form::Lines
-        } else {
-            Form::Colours
+    /// Shows something: as a line at once, on a screen when that is drawn next.
+    pub(super) fn say(&mut self, said: &Said) -> Result<(), ChatError> {
+        let form = match self {
+            Self::Lines(form) => form,
+            Self::Screen(view) => {
+                view.say(said);
+                return Ok(());
+            }
         };
-        Self { form }
-    }
-
-    /// Shows something, at once.
-    pub(super) fn say(&self, said: &Said) -> Result<(), ChatError> {
-        let shown = match self.form {
+        let shown = match form {
             Form::Json => Some(as_json(said).to_string()),
             Form::Lines => as_line(said),
             Form::Colours => as_line(said).map(|line| coloured(said, &line)),
@@ -180,13 +197,20 @@ impl Show {
     }
 }
 
-/// A text of somebody else, on one line and without what moves the cursor.
-fn clean(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
+/// A text of somebody else, on one line and without what moves the cursor or turns the direction of what follows.
+pub(super) fn clean(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let visible = |c: char| {
+        if c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}') {
+            ' '
+        } else {
+            c
+        }
+    };
     text.chars().map(visible).collect()
 }
 
-fn state_name(state: DeliveryState) -> &'static str {
+pub(super) fn state_name(state: DeliveryState) -> &'static str {
     match state {
         DeliveryState::Waiting => "waiting",
         DeliveryState::Sent => "sent",
@@ -205,7 +229,7 @@ const fn end_name(end: MeshFileEnd) -> &'static str {
     }
 }
 
-fn through(via: Option<&String>, hops: Option<u8>) -> String {
+pub(super) fn through(via: Option<&String>, hops: Option<u8>) -> String {
     match (via, hops) {
         (None, _) => String::new(),
         (Some(via), None) => format!(" (through {})", clean(via)),
@@ -214,9 +238,10 @@ fn through(via: Option<&String>, hops: Option<u8>) -> String {
 }
 
 /// A line for people; `None` for what only programs want to know.
-fn as_line(said: &Said) -> Option<String> {
+pub(super) fn as_line(said: &Said) -> Option<String> {
     Some(match said {
         Said::Me { name, .. } => format!("* you are {}", clean(name)),
+        Said::To { name, .. } => format!("* what you write goes to {}", clean(name)),
         Said::Listening { address } => format!("* listening on {address}"),
         Said::Joined { name, .. } => format!("* {} is here", clean(name)),
         Said::Left { name, .. } => format!("* {} has left", clean(name)),
@@ -274,7 +299,11 @@ fn as_line(said: &Said) -> Option<String> {
                 (false, true) => "here",
                 (false, false) => "away",
             };
-            let session = if view.has_session { ", proved" } else { "" };
+            let session = match (view.has_ratchet, view.has_session) {
+                (true, _) => ", with a ratchet",
+                (false, true) => ", proved",
+                (false, false) => "",
+            };
             let name = clean(&view.nickname);
             let mut line = format!("{name} {} {how}{session}", view.id);
             if !neighbours.is_empty() {
@@ -394,6 +423,20 @@ fn as_json(said: &Said) -> Value {
 fn fields(said: &Said) -> (&'static str, Value) {
     match said {
         Said::Me { id, name } => ("me", json!({"id": id.to_string(), "name": name})),
+        Said::To { channel, name } => (
+            "to",
+            json!({
+                "name": name,
+                "peer": match channel {
+                    Channel::Peer(peer) => Some(peer.to_string()),
+                    _ => None,
+                },
+                "group": match channel {
+                    Channel::Group(group) => Some(group.to_string()),
+                    _ => None,
+                },
+            }),
+        ),
         Said::Listening { address } => ("listening", json!({"address": address.to_string()})),
         Said::Link { link, is_up: true } => ("link_up", json!({"link": link})),
         Said::Link { link, is_up: false } => ("link_down", json!({"link": link})),
@@ -422,9 +465,13 @@ fn fields(said: &Said) -> (&'static str, Value) {
             name,
             text,
             via,
+            protection,
         } => (
             "private",
-            json!({"id": id, "from": from.to_string(), "name": name, "text": text, "via": via}),
+            json!({
+                "id": id, "from": from.to_string(), "name": name, "text": text, "via": via,
+                "protection": protection.name(),
+            }),
         ),
         Said::InGroup {
             id,
@@ -458,7 +505,8 @@ fn fields(said: &Said) -> (&'static str, Value) {
             "peer",
             json!({
                 "peer": view.id.to_string(), "name": view.nickname, "reachable": view.is_reachable,
-                "linked": view.is_linked, "session": view.has_session, "neighbours": neighbours,
+                "linked": view.is_linked, "session": view.has_session, "ratchet": view.has_ratchet,
+                "neighbours": neighbours,
             }),
         ),
         Said::History { message, name } => (
@@ -497,6 +545,7 @@ fn fields(said: &Said) -> (&'static str, Value) {
             title,
             length,
             from,
+            ..
         } => (
             "file_offered",
             json!({
@@ -549,5 +598,16 @@ fn fields(said: &Said) -> (&'static str, Value) {
                 .collect();
             ("help", json!({"commands": lines}))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_somebody_elses_text_moves_the_cursor_or_turns_the_line() {
+        let text = "a\x1b[2Jb\r\nc\u{9b}2Jd\u{202e}e\u{2066}f\u{2028}g é 日 👋\u{7f}";
+        assert_eq!(clean(text), "a [2Jb  c 2Jd e f g é 日 👋 ");
     }
 }

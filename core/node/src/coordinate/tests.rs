@@ -1,6 +1,7 @@
 use super::*;
 use fogcompute_base::{JobId, Priority};
-use fogcompute_coord::{PrivacyLevel, TaskOrder};
+use fogcompute_coord::TaskOrder;
+use fogcompute_coord::routing::{Obstacle, Strategy};
 use fogcompute_exec::{Limits, TaskOutput, Usage};
 use fogcompute_mix::PublicKey;
 use fogcompute_net::Purpose;
@@ -11,6 +12,18 @@ const OWNER: AccountId = AccountId::from_bytes([9; 16]);
 
 /// A coordinator of one layer, and where its ledger is.
 async fn start(nodes_max: usize) -> (CoordinatorService, TempDir) {
+    start_with(Config::default(), nodes_max).await
+}
+
+async fn start_routed(strategy: Strategy) -> (CoordinatorService, TempDir) {
+    let rules = Config {
+        placement: Placement::Routed(strategy),
+        ..Config::default()
+    };
+    start_with(rules, 8).await
+}
+
+async fn start_with(rules: Config, nodes_max: usize) -> (CoordinatorService, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let config = CoordinatorConfig {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -22,7 +35,7 @@ async fn start(nodes_max: usize) -> (CoordinatorService, TempDir) {
         layers: 1,
         seed: 1,
         nodes_max,
-        rules: Config::default(),
+        rules,
     };
     let service = CoordinatorService::start(config).await.unwrap();
     (service, folder)
@@ -79,7 +92,12 @@ impl Played {
     }
 
     async fn report(&mut self, attempt: u32, report: TaskReport) {
-        let reports = vec![(attempt, report)];
+        self.report_and_log(attempt, report, "").await;
+    }
+
+    async fn report_and_log(&mut self, attempt: u32, report: TaskReport, log: &str) {
+        let log = log.to_owned();
+        let reports = vec![(attempt, Reported { report, log })];
         self.say(&FromNode::Reports { reports }).await;
     }
 
@@ -544,6 +562,24 @@ async fn a_public_task_goes_by_the_link_and_its_report_is_acknowledged_and_paid_
 }
 
 #[tokio::test]
+async fn what_a_task_said_is_kept_with_its_result_and_nothing_else_of_it() {
+    let (mut service, _folder) = start(8).await;
+    let mut worker = joined(&mut service, Role::Compute).await;
+    service.submit(public(1)).await.unwrap();
+    until(&mut service, |_, update| dispatched(update)).await;
+    // Of an attempt that is over nobody wants to hear.
+    worker.report_and_log(9, done(1, vec![7]), "stale\n").await;
+    let said = "one\n\u{1b}[2Jtwo\n";
+    worker.report_and_log(1, done(1, vec![7]), said).await;
+    until(&mut service, |_, update| ended(update)).await;
+    let log = service.jobs().log(attempt(1, 1).task).unwrap();
+    assert_eq!(log.as_deref(), Some("one\n?[2Jtwo\n"));
+    worker.report_and_log(1, done(1, vec![7]), "again\n").await;
+    refused(&mut service, worker.descriptor.node, 2).await;
+    assert_eq!(service.jobs().log(attempt(1, 1).task).unwrap(), log);
+}
+
+#[tokio::test]
 async fn anothers_report_and_one_of_no_attempt_are_counted_and_garbage_sends_away() {
     let (mut service, _folder) = start(8).await;
     let mut worker = joined(&mut service, Role::Compute).await;
@@ -631,7 +667,7 @@ async fn a_node_that_registers_twice_or_speaks_an_older_version_is_told_why() {
             lending: LENDING,
         };
         let mut bytes = hello.encode();
-        bytes[1..3].copy_from_slice(&3_u16.to_be_bytes());
+        bytes[1..3].copy_from_slice(&4_u16.to_be_bytes());
         old.link.send(&bytes).await.unwrap();
         old.join().await
     })
@@ -719,4 +755,218 @@ async fn a_full_disk_acknowledges_nothing() {
         }
     })
     .await;
+}
+
+impl Played {
+    /// Says how it is, and gets the number of the ping that follows.
+    async fn beat(&mut self) -> u64 {
+        self.say(&FromNode::Heartbeat {
+            lending: LENDING,
+            mix: MixStats::default(),
+        })
+        .await;
+        loop {
+            if let ToNode::Ping { nonce } = self.hear().await {
+                return nonce;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nodes_are_measured_and_the_nearest_gets_the_task() {
+    let (mut service, _folder) = start_routed(Strategy::Proximity).await;
+    let mut far = joined(&mut service, Role::Compute).await;
+    let mut near = joined(&mut service, Role::Compute).await;
+    let (far_id, near_id) = (far.descriptor.node, near.descriptor.node);
+    // Each time the far one answers, the near one has answered twenty times since it was asked.
+    let latest = |service: &CoordinatorService| service.node(far_id).unwrap().round_trips;
+    for _ in 0..20 {
+        let before = latest(&service);
+        drive(&mut service, async {
+            let nonce = far.beat().await;
+            for _ in 0..20 {
+                let nonce = near.beat().await;
+                near.say(&FromNode::Pong { nonce }).await;
+            }
+            // Everything it said before was heard when this is answered.
+            let last = near.beat().await;
+            far.say(&FromNode::Pong { nonce }).await;
+            near.say(&FromNode::Pong { nonce: last }).await;
+        })
+        .await;
+        until(&mut service, |service, _| {
+            (latest(service) != before).then_some(())
+        })
+        .await;
+    }
+    let trip = |node| service.node(node).unwrap().round_trips.shortest().unwrap();
+    assert!(trip(near_id) < trip(far_id));
+    let views = service.rules().nodes();
+    let distance = |node| {
+        let view = views.iter().find(|view| view.node == node).unwrap();
+        let place = view.coordinate.expect("it was measured");
+        service.rules().coordinate().distance_ms(&place)
+    };
+    assert!(
+        distance(near_id) < distance(far_id),
+        "{} and {}",
+        distance(near_id),
+        distance(far_id)
+    );
+    service.submit(public(1)).await.unwrap();
+    let node = until(&mut service, |_, update| match update {
+        Update::Decided {
+            event: Event::Dispatch { node, .. },
+            ..
+        } => Some(*node),
+        _ => None,
+    })
+    .await;
+    assert_eq!(node, near_id);
+}
+
+#[tokio::test]
+async fn who_answers_what_was_not_asked_is_sent_away() {
+    let (mut service, _folder) = start(8).await;
+    let mut eager = joined(&mut service, Role::Compute).await;
+    let nonce = drive(&mut service, eager.beat()).await;
+    // Only one ping is under way at a time.
+    eager
+        .say(&FromNode::Heartbeat {
+            lending: LENDING,
+            mix: MixStats::default(),
+        })
+        .await;
+    eager.say(&FromNode::Pong { nonce }).await;
+    eager.say(&FromNode::Pong { nonce }).await;
+    assert_eq!(
+        drive(&mut service, eager.join()).await,
+        Some(Refusal::Protocol)
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_registers_again_at_another_address_is_one_node_and_there() {
+    let (mut service, _folder) = start(8).await;
+    let to = *service.descriptor();
+    let mut first = joined(&mut service, Role::Compute).await;
+    let other = joined(&mut service, Role::Compute).await;
+    let id = first.descriptor.node;
+    let (again, _still) = drive(&mut service, async {
+        let mut again = Played::dial_as(first.identity.clone(), &to).await;
+        again.descriptor.address = ([127, 0, 0, 1], 10).into();
+        again.hello(Role::Compute, LENDING).await;
+        assert_eq!(again.join().await, None);
+        // Its first link ends: what comes by the second one is what counts.
+        while first.link.receive().await.is_ok() {}
+        (again, first)
+    })
+    .await;
+    until(&mut service, |service, _| {
+        service.node(id).filter(|record| record.answered).map(drop)
+    })
+    .await;
+    let record = service.node(id).unwrap();
+    assert_eq!(record.descriptor, again.descriptor);
+    assert_eq!(service.nodes().count(), 2);
+    assert_eq!(service.rules().nodes().len(), 2);
+    assert!(service.node(other.descriptor.node).is_some());
+}
+
+#[tokio::test]
+async fn a_node_that_claims_more_than_there_is_loses_nothing_that_it_is_given() {
+    let (mut service, _folder) = start_routed(Strategy::LeastLoaded).await;
+    let to = *service.descriptor();
+    let liar = drive(&mut service, async {
+        let mut liar = Played::dial(&to).await;
+        let lending = Lending {
+            cpu_millis: u64::MAX,
+            memory_bytes: u64::MAX,
+            fuel_per_second: u64::MAX,
+            ..LENDING
+        };
+        liar.hello(Role::Compute, lending).await;
+        assert_eq!(liar.join().await, None);
+        liar
+    })
+    .await;
+    let node = liar.descriptor.node;
+    until(&mut service, |service, _| {
+        service.node(node).filter(|it| it.answered).map(drop)
+    })
+    .await;
+    // As many as its link may carry, whatever it says.
+    let slots = service.node(node).unwrap().offer.cpu_millis / 1_000;
+    assert!(slots <= LINK_TASKS_MAX as u64);
+    service.submit(public(1)).await.unwrap();
+    until(&mut service, |_, update| dispatched(update)).await;
+    let mut honest = joined(&mut service, Role::Compute).await;
+    left(&mut service, liar).await;
+    until(&mut service, |_, update| dispatched(update)).await;
+    honest.report(2, done(1, vec![7])).await;
+    until(&mut service, |_, update| ended(update)).await;
+}
+
+#[tokio::test]
+async fn a_job_that_no_node_can_ever_take_is_refused_with_the_nearest_miss() {
+    let (mut service, _folder) = start_routed(Strategy::LeastLoaded).await;
+    let worker = joined(&mut service, Role::Compute).await;
+    let needed = LENDING.memory_bytes + 1;
+    let limits = Limits {
+        memory_bytes: needed,
+        ..Limits::default()
+    };
+    let mut large = public(1);
+    let module = Arc::clone(large.tasks[0].spec.module());
+    large.tasks[0].spec = TaskSpec::new(module, [], limits).unwrap();
+    let refused = service.submit(large).await;
+    let Err(NodeError::Submit(SubmitError::Unroutable { error, .. })) = refused else {
+        panic!("{refused:?}");
+    };
+    let bytes = LENDING.memory_bytes;
+    let miss = Obstacle::Memory { bytes, needed };
+    assert_eq!(error.nearest, Some((worker.descriptor.node, miss)));
+    service.submit(public(1)).await.unwrap();
+    until(&mut service, |_, update| dispatched(update)).await;
+}
+
+#[tokio::test]
+async fn a_job_that_ended_so_long_ago_that_the_rules_forgot_it_is_not_taken_again() {
+    let rules = Config {
+        ended_jobs_max: 0,
+        ..Config::default()
+    };
+    let (mut service, _folder) = start_with(rules, 8).await;
+    service.submit(public(1)).await.unwrap();
+    let (task, job) = (attempt(1, 1).task, JobId::from_bytes([1; 16]));
+    service
+        .with_rules(|rules, host| rules.cancel(task, host))
+        .unwrap();
+    until(&mut service, |_, update| {
+        let ended = matches!(
+            update,
+            Update::Decided {
+                event: Event::JobEnded { .. },
+                ..
+            }
+        );
+        ended.then_some(())
+    })
+    .await;
+    assert_eq!(service.rules().job(job), None);
+    // Of other tasks too: the id is taken, and what came of it can be looked up.
+    let mut other = public(2);
+    other.id = job;
+    for again in [public(1), other] {
+        let refused = service.submit(again).await;
+        assert!(
+            matches!(
+                refused,
+                Err(NodeError::Submit(SubmitError::KnownJob { .. }))
+            ),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(service.jobs().job(job).unwrap().unwrap().summary.lost, 1);
 }

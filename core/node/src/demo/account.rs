@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
-use fogcompute_base::AccountId;
-use fogcompute_coord::{Offer, clearing_account, mint_account, node_account};
+use fogcompute_base::{AccountId, NodeId};
+use fogcompute_coord::{clearing_account, mint_account, node_account};
 use fogcompute_ledger::{Amount, EntryKind, Head};
-use fogcompute_mix::MixStats;
+use fogcompute_schedule::Reputation;
+use fogcompute_store::{Durability, JobStore, SqliteLedger};
 
+use super::processes::{Part, Process};
 use super::{Demo, DemoError, TILE_MEMORY_BYTES};
-use crate::coordinate::{CoordinatorService, NodeRecord};
 use crate::error::NodeError;
 use crate::protocol::Role;
-use crate::report::{Balance, LedgerReport, LedgerRow, NodeReport};
+use crate::record::{NodeNote, Packets};
+use crate::report::{Balance, Death, LedgerReport, LedgerRow, NodeReport};
 use crate::report_page::{memory, rounded};
 
 /// Thousandths of a processor that a tile takes: the sandbox runs it on a whole one.
@@ -21,114 +24,108 @@ const TILE_CPU_MILLIS: u64 = 1000;
 /// Bytes of a GiB.
 const GIB: f64 = (1_u64 << 30) as f64;
 
+/// What a coordinator that has ended left.
+pub(super) struct CoordinatorFiles {
+    bank: SqliteLedger,
+    reputations: BTreeMap<NodeId, Reputation>,
+}
+
+impl CoordinatorFiles {
+    pub(super) fn open(data: &Path) -> Result<Self, DemoError> {
+        let bank = SqliteLedger::open(data.join("ledger.sqlite"), Durability::Full);
+        let bank = bank.map_err(NodeError::from)?;
+        let jobs = JobStore::open(data.join("jobs.sqlite"), Durability::Full);
+        let stored = jobs.and_then(|jobs| jobs.stored());
+        let nodes = stored.map_err(NodeError::from)?.nodes.into_iter();
+        let reputations = nodes.map(|node| (node.id, node.reputation)).collect();
+        Ok(Self { bank, reputations })
+    }
+}
+
 impl Demo {
-    pub(super) fn node_reports(
-        &self,
-        fog: &CoordinatorService,
-        own_mix: MixStats,
-    ) -> Vec<NodeReport> {
-        let views = fog.rules().nodes();
-        let mut reports: Vec<_> = self
-            .processes
-            .iter()
-            .enumerate()
-            .map(|(index, process)| {
-                let record = process.record.as_ref();
-                let compute = process.role == Role::Compute;
-                // Only compute nodes offer, are trusted, and are paid.
-                let lent = process.lent.as_ref();
-                let offer = lent.map(|record| record.offer).filter(|_| compute);
-                let status = lent.map_or(serde_json::Value::Null, status);
-                let view = process
-                    .node
-                    .and_then(|id| views.iter().find(|view| view.node == id));
-                let tiles_done = self
-                    .tiles
-                    .iter()
-                    .flat_map(|tile| &tile.attempts)
-                    .filter(|attempt| attempt.node == index && attempt.result.is_some())
-                    .count();
-                let paid = process
-                    .node
-                    .and_then(|id| fog.bank().balance(node_account(id)))
-                    .unwrap_or(Amount(0));
-                let report = NodeReport {
-                    name: process.name.clone(),
-                    id: process.node.map(|id| id.short()).unwrap_or_default(),
-                    layer: match process.role {
-                        Role::Mix { layer } => Some(layer),
-                        Role::Compute => None,
-                    },
-                    compute,
-                    killed_ms: process.killed.map(|at| self.millis(at)),
-                    ended: process.ended.clone(),
-                    process: process.pid,
-                    address: record
-                        .map(|record| record.descriptor.address.to_string())
-                        .unwrap_or_default(),
-                    cpu_millis: offer.map(|offer| part_cpu_millis(&offer, &status)),
-                    memory_bytes: offer.map(|offer| offer.memory_bytes),
-                    fuel_per_second: offer.map(|offer| offer.fuel_per_second),
-                    price_per_gigafuel: offer
-                        .map(|offer| offer.price_per_gigafuel.to_credits_string()),
-                    latency_ms: record
-                        .filter(|record| record.answered)
-                        .map(|record| record.offer.latency_ms),
-                    reputation_mean: view.map(|view| view.reputation.expected()),
-                    reputation_lower: view.map(|view| view.reputation.lower_bound()),
-                    tiles_done: compute.then_some(tiles_done),
-                    paid: compute.then(|| paid.to_credits_string()),
-                    status,
-                    packets_received: None,
-                    packets_forwarded: None,
-                    packets_dropped: None,
-                };
-                // One that was killed can say nothing any more of what it counted last.
-                let mix = record.and_then(|record| record.mix);
-                counted(report, mix.filter(|_| process.killed.is_none()))
-            })
-            .collect();
-        let own = NodeReport {
-            name: "coordinator".to_owned(),
-            id: fog.descriptor().node.short(),
-            layer: None,
-            compute: false,
-            killed_ms: None,
-            ended: None,
-            process: Some(std::process::id()),
-            address: fog.descriptor().address.to_string(),
-            cpu_millis: None,
-            memory_bytes: None,
-            fuel_per_second: None,
-            price_per_gigafuel: None,
-            latency_ms: None,
-            reputation_mean: None,
-            reputation_lower: None,
-            tiles_done: None,
-            paid: None,
-            status: serde_json::Value::Null,
+    pub(super) fn node_reports(&self, files: &CoordinatorFiles) -> Vec<NodeReport> {
+        let processes = self.processes.iter().enumerate();
+        processes
+            .map(|(index, process)| self.node_report(index, process, files))
+            .collect()
+    }
+
+    fn node_report(&self, index: usize, process: &Process, files: &CoordinatorFiles) -> NodeReport {
+        let known = process.known.as_ref();
+        let compute = process.is_compute();
+        // Only compute nodes offer, are trusted, and are paid.
+        let lent = process.lent.as_ref().filter(|_| compute);
+        let reputation = process.node.and_then(|id| files.reputations.get(&id));
+        let reputation = reputation.filter(|_| compute);
+        let attempts = self.tiles.iter().flat_map(|tile| &tile.attempts);
+        let tiles_done = attempts
+            .filter(|attempt| attempt.node == index && attempt.result.is_some())
+            .count();
+        let paid = process
+            .node
+            .and_then(|id| files.bank.balance(node_account(id)))
+            .unwrap_or(Amount(0));
+        let address = match process.part {
+            Part::Coordinator => self.address,
+            Part::Node(_) => known.map(|known| known.address),
+        };
+        let report = NodeReport {
+            name: process.name.clone(),
+            id: process.node.map(|id| id.short()).unwrap_or_default(),
+            layer: match process.part {
+                Part::Node(Role::Mix { layer }) => Some(layer),
+                Part::Node(Role::Compute) | Part::Coordinator => None,
+            },
+            compute,
+            deaths: process
+                .deaths
+                .iter()
+                .map(|death| Death {
+                    process: death.pid,
+                    at_ms: self.millis(death.at),
+                    ended: death.ended.clone(),
+                    back_ms: death.back.map(|at| self.millis(at)),
+                })
+                .collect(),
+            process: process.pid,
+            address: address.map(|it| it.to_string()).unwrap_or_default(),
+            cpu_millis: lent.map(part_cpu_millis),
+            memory_bytes: lent.map(|lent| lent.memory_bytes),
+            fuel_per_second: lent.map(|lent| lent.fuel_per_second),
+            price_per_gigafuel: lent
+                .and_then(NodeNote::price_per_gigafuel)
+                .map(Amount::to_credits_string),
+            latency_ms: known.filter(|it| it.answered).map(|it| it.latency_ms),
+            reputation_mean: reputation.map(Reputation::expected),
+            reputation_lower: reputation.map(Reputation::lower_bound),
+            tiles_done: compute.then_some(tiles_done),
+            paid: compute.then(|| paid.to_credits_string()),
+            status: lent.map_or(serde_json::Value::Null, |lent| lent.status.clone()),
             packets_received: None,
             packets_forwarded: None,
             packets_dropped: None,
         };
-        reports.push(counted(own, Some(own_mix)));
-        reports
+        // One that is gone can say nothing any more of what it counted last.
+        let packets = match process.part {
+            Part::Coordinator => self.own_packets,
+            Part::Node(_) => known.and_then(|known| known.packets),
+        };
+        counted(report, packets.filter(|_| process.gone().is_none()))
     }
 
     pub(super) fn ledger_report(
         &self,
-        fog: &CoordinatorService,
-        owner: AccountId,
+        files: &CoordinatorFiles,
     ) -> Result<LedgerReport, DemoError> {
-        let bank = fog.bank();
+        let bank = &files.bank;
         let verified = bank.verify().map_err(NodeError::from)?;
         let mut names: BTreeMap<AccountId, String> = BTreeMap::from([
             (mint_account(), "mint".to_owned()),
             (clearing_account(), "clearing".to_owned()),
-            (owner, "owner".to_owned()),
         ]);
+        names.extend(self.owner.map(|owner| (owner, "owner".to_owned())));
         for process in &self.processes {
-            if let Some(node) = process.node.filter(|_| process.role == Role::Compute) {
+            if let Some(node) = process.node.filter(|_| process.is_compute()) {
                 names.insert(node_account(node), process.name.clone());
             }
         }
@@ -217,40 +214,26 @@ impl Demo {
 }
 
 /// A report with what the node's mixnode counted, if that is known.
-fn counted(report: NodeReport, mix: Option<MixStats>) -> NodeReport {
+fn counted(report: NodeReport, packets: Option<Packets>) -> NodeReport {
     NodeReport {
-        packets_received: mix.map(|mix| mix.received),
-        packets_forwarded: mix.map(|mix| mix.forwarded),
-        packets_dropped: mix.map(|mix| {
-            [
-                mix.malformed,
-                mix.replayed,
-                mix.overloaded,
-                mix.late,
-                mix.refused,
-            ]
-            .into_iter()
-            // A node may claim what it wants.
-            .fold(0, u64::saturating_add)
-        }),
+        packets_received: packets.map(|packets| packets.received),
+        packets_forwarded: packets.map(|packets| packets.forwarded),
+        packets_dropped: packets.map(|packets| packets.dropped),
         ..report
     }
 }
 
-pub(super) fn status(record: &NodeRecord) -> serde_json::Value {
-    serde_json::from_str(&record.status).unwrap_or(serde_json::Value::Null)
-}
-
 /// Thousandths of a processor that a node's part of the machine is, whatever whole processors it
 /// promises them as.
-fn part_cpu_millis(offer: &Offer, status: &serde_json::Value) -> u64 {
-    status["part_cpu_millis"]
+fn part_cpu_millis(lent: &NodeNote) -> u64 {
+    lent.status["part_cpu_millis"]
         .as_u64()
-        .unwrap_or(offer.cpu_millis)
+        .unwrap_or(lent.cpu_millis)
 }
 
-/// Why an offer is too little for a tile; `None` if it is not.
-pub(super) fn too_little(offer: &Offer, status: &serde_json::Value) -> Option<String> {
+/// Why what a node lends is too little for a tile; `None` if it is not.
+pub(super) fn too_little(lent: &NodeNote) -> Option<String> {
+    let status = &lent.status;
     let objections = words(status, "objections");
     if status["decision"]["verdict"] == "refuse" && !objections.is_empty() {
         return Some(objections.join("; "));
@@ -261,41 +244,38 @@ pub(super) fn too_little(offer: &Offer, status: &serde_json::Value) -> Option<St
         format!(", because {}", objections.join("; "))
     };
     // Less of a processor would do it too, in minutes instead of seconds.
-    let lent = status["machine_cpu_millis"]
+    let machine = status["machine_cpu_millis"]
         .as_u64()
-        .unwrap_or(offer.cpu_millis);
-    if lent.min(offer.cpu_millis) < TILE_CPU_MILLIS {
+        .unwrap_or(lent.cpu_millis);
+    if machine.min(lent.cpu_millis) < TILE_CPU_MILLIS {
         return Some(format!(
             "{} of this machine's processors are lent{because}, and a tile needs 1",
-            processors(lent)
+            processors(machine)
         ));
     }
-    (offer.memory_bytes < TILE_MEMORY_BYTES).then(|| {
+    (lent.memory_bytes < TILE_MEMORY_BYTES).then(|| {
         format!(
             "each node lends {}{because}, and a tile needs {}",
-            memory(offer.memory_bytes as f64),
+            memory(lent.memory_bytes as f64),
             memory(TILE_MEMORY_BYTES as f64)
         )
     })
 }
 
 /// What a node read, decided and lends, in a line.
-pub(super) fn describe_lending(
-    name: &str,
-    record: &NodeRecord,
-    status: &serde_json::Value,
-) -> String {
-    let offer = &record.offer;
+pub(super) fn describe_lending(name: &str, lent: &NodeNote) -> String {
+    let status = &lent.status;
     let verdict = status["decision"]["verdict"].as_str().unwrap_or("unknown");
     let mut line = format!("{name}: {} → {verdict}", describe_device(&status["device"]));
-    if offer.cpu_millis > 0 {
+    if lent.cpu_millis > 0 {
+        let price = lent.price_per_gigafuel().map(Amount::to_credits_string);
         let _ = write!(
             line,
             ", lends {} processors and {}, {} Mfuel/s for {} credits per Gfuel",
-            processors(part_cpu_millis(offer, status)),
-            memory(offer.memory_bytes as f64),
-            offer.fuel_per_second / 1_000_000,
-            rounded(&offer.price_per_gigafuel.to_credits_string()),
+            processors(part_cpu_millis(lent)),
+            memory(lent.memory_bytes as f64),
+            lent.fuel_per_second / 1_000_000,
+            price.map_or_else(|| "unknown".to_owned(), |price| rounded(&price)),
         );
     }
     line
@@ -399,12 +379,21 @@ mod tests {
     #[test]
     fn what_is_too_little_is_explained_by_what_decided() {
         // Unknown thermometers were named among the reasons.
-        let offer = |cpu_millis, memory_bytes| Offer {
-            cpu_millis,
-            memory_bytes,
-            fuel_per_second: 1,
-            price_per_gigafuel: Amount(1),
-            latency_ms: 0.0,
+        let lent = |cpu_millis: u64, memory_bytes: u64, status: &serde_json::Value| {
+            let note = serde_json::json!({
+                "node": NodeId::from_bytes([1; 32]),
+                "layer": null,
+                "address": "127.0.0.1:1",
+                "answered": true,
+                "cpu_millis": cpu_millis,
+                "memory_bytes": memory_bytes,
+                "fuel_per_second": 1,
+                "price_per_gigafuel": "1",
+                "latency_ms": 0.0,
+                "status": status,
+                "packets": null,
+            });
+            serde_json::from_value::<NodeNote>(note).unwrap()
         };
         let status = |verdict: &str, objections: &[&str], enforced: bool| {
             serde_json::json!({
@@ -418,63 +407,47 @@ mod tests {
         let busy = status("throttle", &["the owner is busy"], true);
         let mut enough = busy.clone();
         enough["machine_cpu_millis"] = 1000.into();
-        assert_eq!(too_little(&offer(1000, 16 << 20), &enough), None);
+        assert_eq!(too_little(&lent(1000, 16 << 20, &enough)), None);
         // A quarter of a tenth of a processor took minutes for what takes seconds.
-        assert!(too_little(&offer(1000, 16 << 20), &busy).is_some());
+        assert!(too_little(&lent(1000, 16 << 20, &busy)).is_some());
         assert_eq!(
-            too_little(&offer(50, 16 << 20), &busy).unwrap(),
+            too_little(&lent(50, 16 << 20, &busy)).unwrap(),
             "0.20 of this machine's processors are lent, because the owner is busy, and a tile \
              needs 1"
         );
         assert_eq!(
-            too_little(&offer(1000, 8 << 20), &enough).unwrap(),
+            too_little(&lent(1000, 8 << 20, &enough)).unwrap(),
             "each node lends 8\u{a0}MiB, because the owner is busy, and a tile needs 16\u{a0}MiB"
         );
         let refused = status("refuse", &["it is hot", "it is noon"], true);
         assert_eq!(
-            too_little(&offer(0, 0), &refused).unwrap(),
+            too_little(&lent(0, 0, &refused)).unwrap(),
             "it is hot; it is noon"
         );
         let overruled = status("allow", &["it is hot"], false);
         assert_eq!(
-            too_little(&offer(500, 1 << 30), &overruled).unwrap(),
+            too_little(&lent(500, 1 << 30, &overruled)).unwrap(),
             "0.20 of this machine's processors are lent, and a tile needs 1"
         );
-        let silent = serde_json::Value::Null;
-        assert!(too_little(&offer(0, 0), &silent).is_some());
+        assert!(too_little(&lent(0, 0, &serde_json::Value::Null)).is_some());
     }
 
     #[test]
-    fn dropped_packets_are_all_that_came_and_went_nowhere() {
-        let mix = MixStats {
-            received: 100,
-            forwarded: 60,
-            delivered: 9,
-            malformed: 1,
-            replayed: 2,
-            overloaded: 4,
-            late: 8,
-            refused: 16,
-        };
-        let report = counted(fixture_node("mix 1a", 0), Some(mix));
-        assert_eq!(report.packets_received, Some(100));
-        assert_eq!(report.packets_forwarded, Some(60));
-        assert_eq!(report.packets_dropped, Some(31));
-        let boast = MixStats {
-            late: u64::MAX,
-            ..mix
-        };
-        let report = counted(fixture_node("mix 1a", 0), Some(boast));
-        assert_eq!(report.packets_dropped, Some(u64::MAX));
-        // What is not known is not zero.
-        let report = counted(fixture_node("mix 1a", 0), None);
-        assert_eq!(
+    fn what_is_not_known_is_not_zero() {
+        let counts = |packets| {
+            let report = counted(fixture_node("mix 1a", 0), packets);
             (
                 report.packets_received,
                 report.packets_forwarded,
-                report.packets_dropped
-            ),
-            (None, None, None)
-        );
+                report.packets_dropped,
+            )
+        };
+        let packets = Packets {
+            received: 100,
+            forwarded: 60,
+            dropped: 0,
+        };
+        assert_eq!(counts(Some(packets)), (Some(100), Some(60), Some(0)));
+        assert_eq!(counts(None), (None, None, None));
     }
 }

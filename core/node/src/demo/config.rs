@@ -4,11 +4,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use fogcompute_base::Digest;
 use thiserror::Error;
 
 use crate::error::NodeError;
+use crate::fogs::FogFileError;
 use crate::mandelbrot::View;
+use crate::submit::FogClientError;
 
 /// Least compute nodes: one is killed, and the fog must go on.
 pub(crate) const NODES_MIN: u16 = 2;
@@ -23,6 +26,35 @@ pub(crate) const TILES_MIN: u32 = NODES_MIN as u32;
 /// Most tiles.
 pub(crate) const TILES_MAX: u32 = 2000;
 
+/// Which process the demonstration kills on its way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Kill {
+    /// A compute node that has tiles; it stays away.
+    Compute,
+    /// A mixnode; it is started again.
+    Mix,
+    /// The coordinator; it is started again from its files.
+    Coordinator,
+    /// One of these, by the seed.
+    Any,
+    /// None.
+    None,
+}
+
+impl Kill {
+    /// Its name, as `--kill` takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Mix => "mix",
+            Self::Coordinator => "coordinator",
+            Self::Any => "any",
+            Self::None => "none",
+        }
+    }
+}
+
 /// What is demonstrated.
 #[derive(Clone, Debug)]
 pub struct DemoConfig {
@@ -32,9 +64,12 @@ pub struct DemoConfig {
     pub nodes: u16,
     /// Tiles the picture is cut into.
     pub tiles: u32,
-    /// Seed of the prices and of the draws of the optimiser and of the killer. What they draw from,
-    /// measured speeds and which tiles are under way, is another with every run.
+    /// Seed of the prices and of the draws of the optimiser and of the killer: what it kills, and after
+    /// how many tiles. What they draw from, measured speeds and which tiles are under way, is another
+    /// with every run.
     pub seed: u64,
+    /// What is killed.
+    pub kill: Kill,
     /// Whether the nodes' harvest policies are overruled.
     pub policy_always: bool,
     /// Whether the processes' directory is kept.
@@ -71,9 +106,12 @@ pub enum DemoError {
         /// Most bytes.
         limit: u64,
     },
-    /// The coordinator or a node.
+    /// A node.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The coordinator refuses, or is not reached.
+    #[error(transparent)]
+    Coordinator(#[from] FogClientError),
     /// A file or process.
     #[error("{doing} {}: {source}", path.display())]
     File {
@@ -90,8 +128,8 @@ pub enum DemoError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A node's process ended, and the fog cannot do without it.
-    #[error("{node} ended ({status}), and the fog cannot go on without it; it wrote:\n{log}")]
+    /// A process ended of itself before it took part, or again and again.
+    #[error("{node} ended ({status}), and starting it again does not help; it wrote:\n{log}")]
     NodeEnded {
         /// Its name.
         node: String,
@@ -100,8 +138,8 @@ pub enum DemoError {
         /// The end of its log.
         log: String,
     },
-    /// The processes did not join in time.
-    #[error("only {joined} of {expected} nodes joined within {seconds} s")]
+    /// The processes did not take part in time.
+    #[error("only {joined} of {expected} processes took part within {seconds} s")]
     StartTimeout {
         /// How many did.
         joined: usize,
@@ -188,6 +226,7 @@ impl DemoError {
         match self {
             Self::Range { .. } | Self::TileTooLarge { .. } => "arguments",
             Self::Node(_) => "node",
+            Self::Coordinator(_) => "coordinator",
             Self::File { .. } => "file",
             Self::Output { .. } => "output",
             Self::NodeEnded { .. } => "node_ended",
@@ -250,6 +289,25 @@ impl DemoConfig {
             height: self.width * 2 / 3,
             ..View::default()
         }
+    }
+}
+
+/// Why the coordinator's files cannot be used.
+pub(super) fn fog_error(error: FogFileError) -> DemoError {
+    match error {
+        FogFileError::File {
+            doing,
+            path,
+            source,
+        } => DemoError::File {
+            doing,
+            path,
+            source,
+        },
+        other => DemoError::Node(NodeError::io(
+            "reading the coordinator's files",
+            std::io::Error::other(other),
+        )),
     }
 }
 

@@ -51,6 +51,20 @@ pub(crate) struct CoordinatorArguments {
     /// Serve /metrics and /healthz over HTTP there.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) metrics: Option<SocketAddr>,
+    /// Seed of the optimiser's and the router's draws; random if it is not said.
+    ///
+    /// Keys and routes never come from it.
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) seed: Option<u64>,
+    /// Append what it decides and what nodes say to a file, a JSON object a line.
+    ///
+    /// For looking into a run: the file grows with every heartbeat. Before it ends, such a coordinator
+    /// asks its nodes for their last counts.
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
+    /// End when the standard input ends, as it does with the process that holds its other end.
+    #[arg(long)]
+    pub(super) end_with_input: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -173,6 +187,9 @@ pub(crate) struct SubmitArguments {
     /// How well its tasks are hidden on their way: public, private, confidential, secret.
     #[arg(long, value_name = "LEVEL", default_value = PrivacyLevel::default().name(), value_parser = privacy)]
     pub(super) privacy: PrivacyLevel,
+    /// Let the tasks log, say how far they are, and make checkpoints: the imports of module fog.
+    #[arg(long)]
+    pub(super) host_calls: bool,
     /// Wait until every task has ended.
     #[arg(long)]
     pub(super) wait: bool,
@@ -225,6 +242,15 @@ pub(crate) struct ResultArguments {
     /// Where the output goes instead of the standard output.
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogsArguments {
+    #[command(flatten)]
+    pub(super) asking: Asking,
+    /// The task: 32 hexadecimal digits.
+    #[arg(value_name = "TASK")]
+    pub(super) task: TaskId,
 }
 
 #[derive(Args, Debug)]

@@ -11,13 +11,13 @@ use std::time::Duration;
 use fogcompute_base::limits::{INPUT_BYTES_MAX, MODULE_BYTES_MAX};
 use fogcompute_coord::topology::Snapshot;
 use fogcompute_coord::{Coordinate, JobSummary, NodeKind, Status};
-use fogcompute_exec::{Limits, TaskState};
+use fogcompute_exec::{Grants, Limits, TaskState};
 use fogcompute_store::{JobChange, JobEvent, JobRow, TaskRow};
 use serde_json::{Value, json};
 
 use super::arguments::{
-    Asking, CancelArguments, NodeNameArguments, ResultArguments, StatusArguments, SubmitArguments,
-    TopologyArguments, WatchArguments,
+    Asking, CancelArguments, LogsArguments, NodeNameArguments, ResultArguments, StatusArguments,
+    SubmitArguments, TopologyArguments, WatchArguments,
 };
 use super::files::TokenFile;
 use super::top::{node_json, role_name};
@@ -49,6 +49,10 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<(), FogCommand
             fuel: arguments.fuel,
             memory_bytes: arguments.memory.saturating_mul(1 << 20),
             ..Limits::default()
+        },
+        grants: Grants {
+            host_calls: arguments.host_calls,
+            ..Grants::default()
         },
         fuel_estimate: arguments.estimate,
         price_max: arguments.price,
@@ -152,6 +156,18 @@ pub(super) async fn result(arguments: &ResultArguments) -> Result<(), FogCommand
                 .map_err(FogCommandError::Output)
         }
     }
+}
+
+pub(super) async fn logs(arguments: &LogsArguments) -> Result<(), FogCommandError> {
+    let task = arguments.task;
+    let log = client(&arguments.asking)?.log(task).await?;
+    if arguments.asking.json {
+        return print(&json!({"task": task, "log": log}).to_string());
+    }
+    let mut out = io::stdout().lock();
+    (out.write_all(log.as_bytes()))
+        .and_then(|()| out.flush())
+        .map_err(FogCommandError::Output)
 }
 
 pub(super) async fn cancel(arguments: &CancelArguments) -> Result<(), FogCommandError> {

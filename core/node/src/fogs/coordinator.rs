@@ -20,7 +20,8 @@ use super::{FogCommandError, print, say};
 use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
 use crate::error::NodeError;
 use crate::metrics::{self, Pages};
-use crate::signals::Signals;
+use crate::record::Recorder;
+use crate::signals::{Signals, input_ended};
 use crate::submit::{FogClientConfig, SubmittersConfig};
 
 /// What an owner's account begins with if it is not said.
@@ -48,6 +49,8 @@ pub struct FogCoordinatorConfig {
     pub endowment: Option<Amount>,
     /// Most nodes, 1 to 4,095.
     pub nodes_max: usize,
+    /// Seeds what it draws by chance but for keys; the system's randomness if it is not said.
+    pub seed: Option<u64>,
 }
 
 impl FogCoordinatorConfig {
@@ -62,6 +65,7 @@ impl FogCoordinatorConfig {
             placement: Placement::Routed(Strategy::LeastLoaded),
             endowment: None,
             nodes_max: 256,
+            seed: None,
         }
     }
 }
@@ -146,7 +150,7 @@ pub(crate) async fn open(config: FogCoordinatorConfig) -> Result<OpenCoordinator
         endowment: data.endowment(config.endowment, ENDOWMENT)?,
         delay_mean: config.delay_mean,
         layers: config.layers.into(),
-        seed: OsEntropy.next_u64(),
+        seed: config.seed.unwrap_or_else(|| OsEntropy.next_u64()),
         nodes_max: config.nodes_max,
         rules,
     })
@@ -171,6 +175,8 @@ pub(crate) async fn open(config: FogCoordinatorConfig) -> Result<OpenCoordinator
 /// Runs a coordinator until it is asked to stop.
 pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogCommandError> {
     let mut signals = Signals::listen()?;
+    let input_ended = input_ended();
+    tokio::pin!(input_ended);
     let config = FogCoordinatorConfig {
         listen: arguments.listen,
         layers: arguments.layers,
@@ -181,6 +187,7 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
         },
         endowment: arguments.endowment,
         nodes_max: arguments.nodes_max.into(),
+        seed: arguments.seed,
         ..FogCoordinatorConfig::new(&arguments.data)
     };
     let metrics = match arguments.metrics {
@@ -189,6 +196,13 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
     };
     let open = open(config).await?;
     let (mut fog, file, account) = (open.service, open.file, open.account);
+    let mut record = match &arguments.record {
+        Some(path) => Some(Recorder::open(path).map_err(FogCommandError::file("opening", path))?),
+        None => None,
+    };
+    if let Some(record) = &mut record {
+        record.started(&fog);
+    }
     let mut said = format!(
         "coordinator {}\nlistening on {}\nowner's account {account}",
         file.coordinator, file.address
@@ -205,7 +219,8 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
     loop {
         tokio::select! {
             biased;
-            () = signals.asked() => return Ok(()),
+            () = signals.asked() => break,
+            () = &mut input_ended, if arguments.end_with_input => break,
             Some(reply) = asked.recv() => {
                 let health = fog.health();
                 let _ = reply.send(Pages {
@@ -213,9 +228,19 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
                     health: health.map(|()| "ok".to_owned()).map_err(|it| it.to_string()),
                 });
             }
-            update = fog.next() => tell(&update?)?,
+            update = fog.next() => {
+                let update = update?;
+                if let Some(record) = &mut record {
+                    record.note(&fog, &update);
+                }
+                tell(&update)?;
+            }
         }
     }
+    if let Some(record) = record {
+        record.close(&mut fog).await;
+    }
+    Ok(())
 }
 
 /// Says what its operator wants to know.

@@ -16,14 +16,14 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::arguments::{
-    CancelArguments, NodeNameArguments, ResultArguments, StatusArguments, SubmitArguments,
-    TopArguments, TopologyArguments, WatchArguments,
+    CancelArguments, LogsArguments, NodeNameArguments, ResultArguments, StatusArguments,
+    SubmitArguments, TopArguments, TopologyArguments, WatchArguments,
 };
 pub(crate) use self::arguments::{CoordinatorCommand, TokenCommand};
 pub(crate) use self::coordinator::open;
 pub use self::coordinator::{FogCoordinatorConfig, TokenTerms};
-pub(crate) use self::files::FogFile;
 pub use self::files::FogFileError;
+pub(crate) use self::files::{Data, FogFile};
 use crate::error::NodeError;
 use crate::submit::FogClientError;
 
@@ -41,11 +41,11 @@ pub(crate) enum AskCommand {
     Status(StatusArguments),
     /// Write what a task returned.
     Result(ResultArguments),
+    /// Print what a task said while it ran, once it has ended.
+    Logs(LogsArguments),
     /// End what has not ended of a job.
     Cancel(CancelArguments),
     /// Give a node no more tasks; it finishes what it has.
-    ///
-    /// A coordinator that is started again has forgotten it.
     Drain(NodeNameArguments),
     /// Give a node that was drained tasks again.
     Undrain(NodeNameArguments),
@@ -130,6 +130,7 @@ impl AskCommand {
             Self::Submit(arguments) => arguments.asking.json,
             Self::Status(arguments) => arguments.asking.json,
             Self::Result(arguments) => arguments.asking.json,
+            Self::Logs(arguments) => arguments.asking.json,
             Self::Cancel(arguments) => arguments.asking.json,
             Self::Drain(arguments) | Self::Undrain(arguments) => arguments.asking.json,
             Self::Watch(arguments) => arguments.asking.json,
@@ -168,6 +169,7 @@ pub(crate) async fn ask(command: &AskCommand) -> Result<(), FogCommandError> {
         AskCommand::Submit(arguments) => ask::submit(arguments).await,
         AskCommand::Status(arguments) => ask::status(arguments).await,
         AskCommand::Result(arguments) => ask::result(arguments).await,
+        AskCommand::Logs(arguments) => ask::logs(arguments).await,
         AskCommand::Cancel(arguments) => ask::cancel(arguments).await,
         AskCommand::Drain(arguments) => ask::drain(arguments, true).await,
         AskCommand::Undrain(arguments) => ask::drain(arguments, false).await,

@@ -70,6 +70,14 @@ pub enum MeshEvent {
         /// Its number.
         link: u64,
     },
+    /// The code of a radio threw or panicked: what it was asked is not done, and if that was for one of its
+    /// connections, that one ends.
+    RadioFailed {
+        /// Which radio: 0 is the first one that was added.
+        radio: u64,
+        /// What it says.
+        reason: String,
+    },
 }
 
 /// Why a file was given up.
@@ -94,6 +102,7 @@ impl MeshEvent {
                 | Event::GroupMessage { text, .. },
             ) => text.len(),
             Self::Mesh(Event::Other { body, .. }) => body.len(),
+            Self::RadioFailed { reason, .. } => reason.len(),
             _ => 0,
         }
     }

@@ -13,7 +13,8 @@ use fogcompute_base::{Clock, CryptoRng, Digest, OsEntropy, SystemClock, UnixMill
 use fogcompute_mesh::file::File;
 use fogcompute_mesh::group::GroupId;
 use fogcompute_mesh::{
-    Content, Counters, DeliveryState, Identity, MessageId, Node, NodeConfig, PeerId, PeerView,
+    Capabilities, Content, Counters, DeliveryState, Identity, MessageId, Node, NodeConfig, PeerId,
+    PeerView,
 };
 use fogcompute_net::{DialId, Identity as LinkIdentity, TcpConfig, TcpLinks};
 use fogcompute_store::{Audience, Durability, HomeProcess, MeshStore};
@@ -42,7 +43,7 @@ pub struct MeshNodeConfig {
     pub connect: Vec<SocketAddr>,
     /// Limits and habits of TCP links.
     pub tcp: TcpConfig,
-    /// Limits and habits of the rules.
+    /// Limits and habits of the rules. By default with [`Capabilities::RATCHET`].
     pub rules: NodeConfig,
     /// Events that wait to be received. When there are more, the oldest are dropped, and counted.
     pub events_max: usize,
@@ -50,6 +51,7 @@ pub struct MeshNodeConfig {
 
 impl Default for MeshNodeConfig {
     fn default() -> Self {
+        let rules = NodeConfig::default();
         Self {
             nickname: "anonymous".to_owned(),
             file: None,
@@ -57,7 +59,10 @@ impl Default for MeshNodeConfig {
             listen: Vec::new(),
             connect: Vec::new(),
             tcp: TcpConfig::default(),
-            rules: NodeConfig::default(),
+            rules: NodeConfig {
+                capabilities: rules.capabilities.with(Capabilities::RATCHET),
+                ..rules
+            },
             events_max: 4096,
         }
     }
@@ -191,7 +196,11 @@ impl MeshNode {
         };
         let secrets = identity.to_bytes();
         let (noise, _) = secrets.split_at(32);
-        let of_links = LinkIdentity::from_bytes(noise.try_into().expect("half of 64 bytes"));
+        let of_links = match config.rules.fog {
+            // A link proves its key to whoever dials: one that is known would tell strangers who is there.
+            Some(_) => LinkIdentity::random(&mut rng),
+            None => LinkIdentity::from_bytes(noise.try_into().expect("half of 64 bytes")),
+        };
         let node = match saved {
             Some(saved) => {
                 let mut node = Node::restore(identity, &saved, config.rules, unix, now)?;
@@ -246,6 +255,15 @@ impl MeshNode {
     #[must_use]
     pub const fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// What this peer is called on the air now, which is something else after a while if it talks only to a fog's
+    /// members ([`NodeConfig::fog`]).
+    ///
+    /// # Errors
+    /// [`MeshError::Closed`], [`MeshError::Forked`].
+    pub fn air_id(&self) -> Result<PeerId, MeshError> {
+        self.with(|state, now| Ok(state.node.air_id(now)))
     }
 
     /// What this peer is called.
@@ -313,7 +331,8 @@ impl MeshNode {
         Ok(true)
     }
 
-    /// Talks over a radio too. What its code does when it is asked something runs on the node's thread.
+    /// Talks over a radio too. What its code does when it is asked something runs on the node's thread, and so does
+    /// its destructor when the node has ended.
     ///
     /// # Errors
     /// [`MeshError::RadiosFull`], [`MeshError::Closed`], [`MeshError::Forked`].
@@ -655,6 +674,8 @@ impl MeshNode {
         }
         self.shared.close();
         let thread = lock(&self.thread).take();
+        // A radio's code that closes its node runs on the thread that ends.
+        let thread = thread.filter(|thread| thread.thread().id() != std::thread::current().id());
         if let Some(thread) = thread {
             // A panic is a bug that the thread has reported.
             let _ = thread.join();

@@ -247,6 +247,10 @@ impl State {
                     self.node.set_blocked(*link, is_full);
                 }
             }
+            RadioLinkEvent::HostFailed { reason } => self.out.push(MeshEvent::RadioFailed {
+                radio: radio as u64,
+                reason,
+            }),
             _ => {}
         }
     }
@@ -273,6 +277,7 @@ impl State {
                     from,
                     ref text,
                     via,
+                    ..
                 } => {
                     let at = self.node.unix(now);
                     self.note(id, from, Audience::Peer, text, at, via);
@@ -503,6 +508,9 @@ pub(super) struct CloseOnDrop(pub(super) Arc<Shared>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Release);
+        // Radios that it had not come to end here too: without the lock, for their code is the host's.
+        let radios = mem::take(&mut self.0.lock().new_radios);
+        drop(radios);
         self.0.events.close();
     }
 }

@@ -2,11 +2,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use fogcompute_base::OsEntropy;
-use fogcompute_mesh::{DeliveryState, Event};
-use fogcompute_transport::{AirConfig, Position, VirtualAir};
+use fogcompute_mesh::{DeliveryState, Event, FogConfig, FogKey, Protection};
+use fogcompute_transport::{
+    Address, AirConfig, BleRadio, Position, RadioError, RadioEvent, RadioLimits, RadioLink,
+    VirtualAir, WriteKind,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -55,7 +60,15 @@ fn joined(node: &MeshNode, other: &MeshNode) {
 
 fn private(node: &MeshNode) -> (String, Option<fogcompute_mesh::PeerId>) {
     until(node, |event| match event {
-        MeshEvent::Mesh(Event::Private { text, via, .. }) => Some((text, via)),
+        MeshEvent::Mesh(Event::Private {
+            text,
+            via,
+            protection,
+            ..
+        }) => {
+            assert_eq!(protection, Protection::Ratchet, "{text}");
+            Some((text, via))
+        }
         _ => None,
     })
 }
@@ -325,6 +338,39 @@ fn two_nodes_talk_over_radios() {
 }
 
 #[test]
+fn members_of_a_fog_talk_and_a_stranger_is_nobody_to_them() {
+    let member = |nickname: &str| {
+        let mut config = MeshNodeConfig {
+            nickname: nickname.to_owned(),
+            ..MeshNodeConfig::default()
+        };
+        let fog = FogConfig::new(FogKey::from_bytes([7; 32]));
+        config.rules.fog = Some(fog);
+        MeshNode::start(config).unwrap()
+    };
+    let (alice, bob, stranger) = (member("alice"), member("bob"), node("stranger"));
+    let address = bob.listen(local()).unwrap();
+    stranger.connect(address).unwrap();
+    until(&bob, |event| {
+        matches!(event, MeshEvent::LinkUp { .. }).then_some(())
+    });
+    alice.connect(address).unwrap();
+    joined(&alice, &bob);
+    joined(&bob, &alice);
+    alice.send_private(bob.id(), "between us").unwrap();
+    let (text, via) = private(&bob);
+    assert_eq!((text.as_str(), via), ("between us", Some(alice.id())));
+    assert_ne!(alice.air_id().unwrap(), alice.id());
+    assert_eq!(stranger.air_id().unwrap(), stranger.id());
+    stranger.send_public("who is there").unwrap();
+    while bob.stats().unwrap().rules.strangers == 0 {
+        bob.receive_within(Duration::from_millis(20)).unwrap();
+    }
+    let peers = [&alice, &bob, &stranger].map(|node| node.peers().unwrap().len());
+    assert_eq!(peers, [1, 1, 0]);
+}
+
+#[test]
 fn an_address_in_use_and_a_name_that_is_too_long_are_said() {
     let alice = node("alice");
     let address = alice.listen(local()).unwrap();
@@ -343,4 +389,69 @@ fn an_address_in_use_and_a_name_that_is_too_long_are_said() {
     let unknown = fogcompute_mesh::PeerId::from_bytes([1; 8]);
     let refused = alice.send_private(unknown, "hello");
     assert!(matches!(refused, Err(MeshError::Send(_))));
+}
+
+/// A radio whose code does one thing when it is told to advertise.
+struct Does<F>(F);
+
+impl<F: FnMut() + Send> BleRadio for Does<F> {
+    fn limits(&self) -> RadioLimits {
+        RadioLimits {
+            is_central: false,
+            is_peripheral: true,
+            links_max: 1,
+        }
+    }
+    fn set_waker(&mut self, _waker: Waker) {}
+    fn advertise(&mut self, _service_data: &[u8]) -> Result<(), RadioError> {
+        (self.0)();
+        Ok(())
+    }
+    fn stop_advertising(&mut self) -> Result<(), RadioError> {
+        Ok(())
+    }
+    fn scan(&mut self) -> Result<(), RadioError> {
+        Err(RadioError::Unsupported)
+    }
+    fn stop_scanning(&mut self) -> Result<(), RadioError> {
+        Err(RadioError::Unsupported)
+    }
+    fn connect(&mut self, _peer: &Address) -> Result<(), RadioError> {
+        Err(RadioError::Unsupported)
+    }
+    fn disconnect(&mut self, _link: RadioLink) -> Result<(), RadioError> {
+        Ok(())
+    }
+    fn write(&mut self, link: RadioLink, _: &[u8], _: WriteKind) -> Result<(), RadioError> {
+        Err(RadioError::NotConnected { link })
+    }
+    fn notify(&mut self, link: RadioLink, _value: &[u8]) -> Result<(), RadioError> {
+        Err(RadioError::NotConnected { link })
+    }
+    fn poll_event(&mut self) -> Option<RadioEvent> {
+        None
+    }
+}
+
+#[test]
+fn a_radio_that_fails_is_told_and_one_may_close_its_node() {
+    let alice = Arc::new(node("alice"));
+    alice
+        .add_radio(Box::new(Does(|| panic!("the antenna fell off"))))
+        .unwrap();
+    let reason = until(&alice, |event| match event {
+        MeshEvent::RadioFailed { radio: 0, reason } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reason, "the antenna fell off");
+    // The thread waited for its own end.
+    let of_radio = Arc::downgrade(&alice);
+    let close = move || of_radio.upgrade().unwrap().close();
+    alice.add_radio(Box::new(Does(close))).unwrap();
+    let ended = loop {
+        if let Err(ended) = alice.receive_within(PATIENCE) {
+            break ended;
+        }
+    };
+    assert!(matches!(ended, MeshError::Closed), "{ended}");
 }

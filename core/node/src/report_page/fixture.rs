@@ -1,8 +1,8 @@
 //! A run to draw, and a check that what is drawn is well-formed.
 
 use crate::report::{
-    Attempt, AttemptResult, Balance, Front, LedgerReport, LedgerRow, Moment, NodeReport, Picture,
-    Report, Tile,
+    Attempt, AttemptResult, Balance, Death, Front, LedgerReport, LedgerRow, Moment, NodeReport,
+    Picture, Report, Tile,
 };
 
 /// One pixel, transparent.
@@ -31,9 +31,15 @@ pub(super) fn report(computers: usize, tiles: usize) -> Report {
         })
         .collect();
     for index in 0..computers {
+        let death = Death {
+            process: u32::try_from(106 + index).ok(),
+            at_ms: kill_ms,
+            ended: None,
+            back_ms: None,
+        };
         nodes.push(NodeReport {
             compute: true,
-            killed_ms: (index + 1 == computers).then_some(kill_ms),
+            deaths: Vec::from_iter((index + 1 == computers).then_some(death)),
             ..node(&format!("compute {}", index + 1), 6 + index)
         });
     }
@@ -51,6 +57,7 @@ pub(super) fn report(computers: usize, tiles: usize) -> Report {
         seed: 7,
         started_unix_ms: 1_795_235_255_098,
         policy_enforced: false,
+        kill: "compute",
         picture: Picture {
             width: 1200,
             height: 800,
@@ -67,7 +74,7 @@ pub(super) fn report(computers: usize, tiles: usize) -> Report {
             event(
                 kill_ms,
                 format!(
-                    "half-way: killed {} (process 106) with SIGKILL",
+                    "12 of 24 tiles were back: killed {} (process 106) with SIGKILL",
                     nodes[victim].name
                 ),
             ),
@@ -87,8 +94,7 @@ pub(crate) fn node(name: &str, index: usize) -> NodeReport {
         id: format!("{index:02x}c663a6"),
         layer: None,
         compute: false,
-        killed_ms: None,
-        ended: None,
+        deaths: Vec::new(),
         process: u32::try_from(100 + index).ok(),
         address: format!("127.0.0.1:{}", 40_000 + index),
         cpu_millis: Some(1000),

@@ -44,6 +44,11 @@ impl Objective {
                 Unit::None,
             ),
             "cost" => ("Cost", "what all tiles together cost", Unit::Credits),
+            "price" => (
+                "Price",
+                "what all tiles together cost on the market",
+                Unit::Credits,
+            ),
             other => (other, "", Unit::None),
         };
         let (best, worst) = extent(values).unwrap_or((0.0, 0.0));
@@ -497,6 +502,17 @@ fn trade_offs(plot: &Plot<'_>) -> String {
 mod tests {
     use super::*;
     use crate::report_page::fixture;
+    use fogcompute_schedule::OBJECTIVE_NAMES;
+
+    #[test]
+    fn every_objective_of_the_optimiser_is_explained() {
+        // The price on the market was a number of nineteen digits.
+        for name in OBJECTIVE_NAMES {
+            let objective = Objective::new(name, [1e18, 2e18].into_iter());
+            assert!(!objective.meaning.is_empty(), "{name}");
+            assert_ne!(objective.label, name);
+        }
+    }
 
     #[test]
     fn every_placement_is_in_both_charts_of_both_sizes_and_one_is_chosen() {

@@ -24,7 +24,7 @@ struct Bar<'a> {
     lane: usize,
 }
 
-pub(super) fn section(report: &Report, kills: &[Kill]) -> String {
+pub(super) fn section(report: &Report, kills: &[Kill<'_>]) -> String {
     let rows = rows(report);
     let attempts: Vec<_> = report
         .tiles
@@ -86,7 +86,7 @@ const LEGEND: &str = "<ul class=\"legend\"><li><svg class=\"key\" viewBox=\"0 0 
      cy=\"7\" r=\"3\"></circle></svg>done at a later attempt</li><li><svg class=\"key\" \
      viewBox=\"0 0 28 14\" aria-hidden=\"true\"><rect class=\"lost\" x=\"1\" y=\"1\" width=\"26\" \
      height=\"12\" rx=\"3\"></rect></svg>lost</li><li><svg class=\"key\" viewBox=\"0 0 28 14\" \
-     aria-hidden=\"true\"><path class=\"kill\" d=\"M14 0V14\"></path></svg>node killed</li></ul>";
+     aria-hidden=\"true\"><path class=\"kill\" d=\"M14 0V14\"></path></svg>process killed</li></ul>";
 
 fn rows(report: &Report) -> Vec<Row<'_>> {
     let mut by_node: BTreeMap<usize, Vec<(&Tile, &Attempt)>> = report
@@ -137,7 +137,7 @@ fn rows(report: &Report) -> Vec<Row<'_>> {
         .collect()
 }
 
-fn chart(rows: &[Row<'_>], kills: &[Kill], width: f64) -> String {
+fn chart(rows: &[Row<'_>], kills: &[Kill<'_>], width: f64) -> String {
     const TOP: f64 = 30.0;
     let wide = width > NARROW;
     let longest = rows
@@ -157,7 +157,8 @@ fn chart(rows: &[Row<'_>], kills: &[Kill], width: f64) -> String {
         .iter()
         .flat_map(|row| &row.bars)
         .flat_map(|bar| [bar.attempt.start_ms, bar.attempt.end_ms])
-        .chain(kills.iter().map(|kill| kill.at_ms));
+        .chain(kills.iter().map(|kill| kill.at_ms))
+        .chain(kills.iter().filter_map(|kill| kill.back_ms));
     let (low, high) = extent(times).unwrap_or((0.0, 0.0));
     let (low, high) = (low.min(0.0), if high > low { high } else { low + 1.0 });
     let x = Scale::new(low.min(0.0), high, left, right);
@@ -189,28 +190,29 @@ fn chart(rows: &[Row<'_>], kills: &[Kill], width: f64) -> String {
             n(name_y),
             esc(&clip(row.name, fitting(room)))
         );
-        if let Some(kill) = kills.iter().find(|kill| kill.node == row.node) {
+        for kill in kills.iter().filter(|kill| kill.node == row.node) {
             let from = x.at(kill.at_ms);
-            let gone = right - from;
+            let gone = kill.back_ms.map_or(right, |back| x.at(back)) - from;
             let _ = write!(
                 shapes,
                 "<rect class=\"gone\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"></rect>",
                 n(from),
                 n(y + 1.0),
-                n(gone),
+                n(gone.max(0.0)),
                 n(height - 2.0)
             );
             if gone > 24.0 {
                 let _ = write!(
                     bars,
-                    "<path class=\"cross\" d=\"M{} {}l9 9m0 -9l-9 9\"><title>{} killed</title>\
+                    "<path class=\"cross\" d=\"M{} {}l9 9m0 -9l-9 9\"><title>{} {}</title>\
                      </path>",
                     n(from + 9.0),
                     n(y + above + lane / 2.0 - 4.5),
-                    esc(row.name)
+                    esc(row.name),
+                    super::fate(kill.death)
                 );
             }
-            if gone > 80.0 {
+            if gone > 80.0 && kill.back_ms.is_none() {
                 let _ = write!(
                     bars,
                     "<text class=\"note over\" x=\"{}\" y=\"{}\" \
@@ -255,7 +257,8 @@ fn chart(rows: &[Row<'_>], kills: &[Kill], width: f64) -> String {
     }
     for kill in kills {
         let at = x.at(kill.at_ms);
-        let label = format!("{} killed, {}", kill.name, millis(kill.at_ms));
+        let what = super::fate(kill.death);
+        let label = format!("{} {what}, {}", kill.name, millis(kill.at_ms));
         let half = label.chars().count() as f64 * 3.8;
         let label_x = at.clamp(half.min(width / 2.0), (width - half).max(width / 2.0));
         let _ = write!(

@@ -137,11 +137,8 @@ fn card(node: &NodeReport, alike: &[Reading], shared: &[Vec<&str>; 2]) -> String
         "<span class=\"tag {tone}\">{mark}{}</span>",
         esc(verdict.unwrap_or("no answer"))
     );
-    if node.killed_ms.is_some() {
-        text.push_str(&format!(
-            " <span class=\"tag alert\">✕ {}</span>",
-            super::fate(node)
-        ));
+    if let Some(fate) = super::fate_of(node) {
+        let _ = write!(text, " <span class=\"tag alert\">✕ {fate}</span>");
     }
     text.push_str("</p><dl>");
     let mut own = readings(&node.status["device"]);

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 
 use self::svg::{base64, count, counted, esc, quantile, utc};
 pub(crate) use self::svg::{memory, millis, rounded};
-use crate::report::{NodeReport, Picture, Report};
+use crate::report::{Death, NodeReport, Picture, Report};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -29,11 +29,14 @@ const PATTERNS: &str = "<svg class=\"defs\" aria-hidden=\"true\" width=\"0\" hei
      patternTransform=\"rotate(-45)\"><rect class=\"hatch-faint\" width=\"1.2\" height=\"9\">\
      </rect></pattern></defs></svg>";
 
-/// A node that was killed, and when.
-struct Kill {
+/// A process that was killed or ended, and when.
+struct Kill<'a> {
     node: usize,
-    name: String,
+    name: &'a str,
+    death: &'a Death,
     at_ms: f64,
+    /// When something took its place.
+    back_ms: Option<f64>,
 }
 
 /// Renders the page.
@@ -72,25 +75,47 @@ pub(crate) fn render(report: &Report) -> String {
     page
 }
 
-/// The nodes that were killed.
-fn kills(report: &Report) -> Vec<Kill> {
+/// The processes that were killed or ended, the first one first.
+fn kills(report: &Report) -> Vec<Kill<'_>> {
     let nodes = report.nodes.iter().enumerate();
-    nodes
-        .filter_map(|(index, node)| {
-            Some(Kill {
-                node: index,
-                name: node.name.clone(),
-                at_ms: node.killed_ms.filter(|at| at.is_finite())?,
-            })
+    let deaths = nodes.flat_map(|(node, it)| it.deaths.iter().map(move |death| (node, it, death)));
+    let mut kills: Vec<_> = deaths
+        .filter(|(.., death)| death.at_ms.is_finite())
+        .map(|(node, it, death)| Kill {
+            node,
+            name: &it.name,
+            death,
+            at_ms: death.at_ms,
+            back_ms: death.back_ms.filter(|back| back.is_finite()),
         })
-        .collect()
+        .collect();
+    kills.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
+    kills
 }
 
-/// What became of a node that is no more, in a word.
-fn fate(node: &NodeReport) -> &'static str {
-    match node.ended {
+/// How a process ended, in a word.
+fn fate(death: &Death) -> &'static str {
+    match death.ended {
         Some(_) => "ended",
         None => "killed",
+    }
+}
+
+/// The same of a node's last process that did, and whether another took its place.
+fn fate_of(node: &NodeReport) -> Option<String> {
+    let death = node.deaths.last()?;
+    Some(match node.gone() {
+        Some(_) => fate(death).to_owned(),
+        None => format!("{}, back", fate(death)),
+    })
+}
+
+/// A node's name in a sentence: of coordinators there is one.
+fn spoken(node: &NodeReport) -> String {
+    let name = esc(&node.name);
+    match node.compute || node.layer.is_some() {
+        true => name.to_string(),
+        false => format!("the {name}"),
     }
 }
 
@@ -135,7 +160,7 @@ fn same(picture: &Picture) -> bool {
     !picture.digest.is_empty() && picture.digest == picture.native_digest
 }
 
-fn header(report: &Report, kills: &[Kill]) -> String {
+fn header(report: &Report, kills: &[Kill<'_>]) -> String {
     let tally = Tally::new(report);
     let picture = &report.picture;
     let mut text = format!(
@@ -149,10 +174,22 @@ fn header(report: &Report, kills: &[Kill]) -> String {
         counted(tally.layers, "layer"),
         match kills {
             [] => String::new(),
-            [kill] if report.nodes[kill.node].ended.is_none() => {
-                format!("Half-way, {} was killed. ", esc(&kill.name))
-            }
-            _ => format!("On the way, {} ended. ", counted(kills.len(), "node")),
+            [kill] => format!(
+                "On the way, {} {}{}. ",
+                spoken(&report.nodes[kill.node]),
+                match kill.death.ended {
+                    Some(_) => "ended",
+                    None => "was killed",
+                },
+                match kill.back_ms {
+                    Some(_) => " and started again",
+                    None => "",
+                }
+            ),
+            _ => format!(
+                "On the way, processes ended {} times. ",
+                count(kills.len() as u64)
+            ),
         },
         if tally.done == report.tiles.len() {
             "The picture is whole."
@@ -269,7 +306,7 @@ fn verdict(picture: &Picture) -> String {
     }
 }
 
-fn happened(report: &Report, kills: &[Kill]) -> String {
+fn happened(report: &Report, kills: &[Kill<'_>]) -> String {
     let tally = Tally::new(report);
     let mut text = String::from(
         "<section id=\"happened\" aria-labelledby=\"happened-title\">\
@@ -307,53 +344,11 @@ fn happened(report: &Report, kills: &[Kill]) -> String {
         ),
     );
     for kill in kills {
-        let node = &report.nodes[kill.node];
-        let lost = report
-            .tiles
-            .iter()
-            .flat_map(|tile| &tile.attempts)
-            .filter(|attempt| attempt.node == kill.node && attempt.lost.is_some())
-            .count();
-        let what = match &node.ended {
-            Some(status) => format!("ended ({})", esc(status)),
-            None => "got SIGKILL".to_owned(),
+        let title = match kill.death.ended {
+            Some(_) => "A process ended",
+            None => "A process was killed",
         };
-        let process = node
-            .process
-            .map(|process| format!(" (process {process})"))
-            .unwrap_or_default();
-        let mut sentence = format!(
-            "After {}, {}{process} {what}",
-            millis(kill.at_ms),
-            esc(&node.name)
-        );
-        if node.compute {
-            let _ = write!(
-                sentence,
-                " with {} under way. {}",
-                counted(lost, "tile"),
-                if tally.done < report.tiles.len() {
-                    "Not everything it left was computed."
-                } else if lost == 0 {
-                    "Its other tiles went to the nodes that remained."
-                } else {
-                    "The nodes that remained computed what was lost, and what it had still to do."
-                }
-            );
-        } else {
-            sentence.push_str(". Packets went through the other mixnodes of its layer.");
-        }
-        if let Some(mean) = node.reputation_mean.filter(|mean| mean.is_finite()) {
-            let _ = write!(
-                sentence,
-                " A reputation of {mean:.2} is what it is left with."
-            );
-        }
-        let title = match &node.ended {
-            Some(_) => "A node ended",
-            None => "A node was killed",
-        };
-        step(title, &sentence);
+        step(title, &told(report, kill, &tally));
     }
     step(
         "The tiles came back",
@@ -388,6 +383,69 @@ fn happened(report: &Report, kills: &[Kill]) -> String {
         ),
     );
     text.push_str("</ol></section>");
+    text
+}
+
+/// What became of a process, and of what it did.
+fn told(report: &Report, kill: &Kill<'_>, tally: &Tally) -> String {
+    let node = &report.nodes[kill.node];
+    let what = match &kill.death.ended {
+        Some(status) => format!("ended ({})", esc(status)),
+        None => "got SIGKILL".to_owned(),
+    };
+    let process = (kill.death.process).map(|process| format!(" (process {process})"));
+    let when = if kill.at_ms < 0.0 {
+        format!("{} before the job", millis(-kill.at_ms))
+    } else {
+        format!("After {}", millis(kill.at_ms))
+    };
+    let mut text = format!(
+        "{when}, {}{} {what}",
+        spoken(node),
+        process.unwrap_or_default()
+    );
+    let back = kill.back_ms.map(|back| millis(back - kill.at_ms));
+    if node.compute {
+        let attempts = report.tiles.iter().flat_map(|tile| &tile.attempts);
+        let lost = attempts
+            .filter(|attempt| attempt.node == kill.node && attempt.lost.is_some())
+            .filter(|attempt| attempt.start_ms <= kill.at_ms && kill.at_ms <= attempt.end_ms)
+            .count();
+        let _ = write!(text, " with {} under way. ", counted(lost, "tile"));
+        text.push_str(if tally.done < report.tiles.len() {
+            "Not everything it left was computed."
+        } else if lost == 0 {
+            "Its other tiles went to the nodes that remained."
+        } else {
+            "Other nodes computed what was lost, and what it had still to do."
+        });
+        if back.is_none()
+            && let Some(mean) = node.reputation_mean.filter(|mean| mean.is_finite())
+        {
+            let _ = write!(text, " A reputation of {mean:.2} is what it is left with.");
+        }
+    } else if node.layer.is_some() {
+        text.push_str(
+            ". Packets went through the other mixnodes of its layer, and what was on its way was \
+             sent again.",
+        );
+    } else {
+        text.push_str(". Nobody else dispatches tiles and pays for them.");
+    }
+    let _ = match back {
+        Some(back) if node.compute || node.layer.is_some() => {
+            write!(
+                text,
+                " It took part again {back} later, as another process."
+            )
+        }
+        Some(back) => write!(
+            text,
+            " It was there again {back} later, as another process, and went on from its files: its \
+             nodes joined it anew."
+        ),
+        None => write!(text, " Nothing took its place."),
+    };
     text
 }
 
@@ -451,14 +509,15 @@ fn account(report: &Report) -> String {
 
 fn footer(report: &Report) -> String {
     format!(
-        "<footer><p>Again: <code>fogcompute demo --seed {} --width {} --tiles {} --nodes {}{}\
-         </code></p><p>The seed fixes the prices, and the optimiser's and the killer's draws. What they \
-         draw from, measured speeds and timing, is new each time, and so are keys, routes and \
+        "<footer><p>Again: <code>fogcompute demo --seed {} --width {} --tiles {} --nodes {} \
+         --kill {}{}</code></p><p>The seed fixes the prices, and the optimiser's and the killer's \
+         draws: what it kills, and after how many tiles. What they draw from, measured speeds and timing, is new each time, and so are keys, routes and \
          delays. From the first process to this page it took {}.</p></footer>",
         report.seed,
         report.picture.width,
         report.tiles.len(),
         Tally::new(report).computers,
+        report.kill,
         if report.policy_enforced {
             ""
         } else {
@@ -513,7 +572,9 @@ mod tests {
             node.id.clone_from(&evil);
             node.address.clone_from(&evil);
             node.price_per_gigafuel = Some(evil.clone());
-            node.ended = Some(evil.clone());
+            for death in &mut node.deaths {
+                death.ended = Some(evil.clone());
+            }
             node.paid = Some(evil.clone());
             node.status = serde_json::json!({
                 "device": {
@@ -603,9 +664,10 @@ mod tests {
         let mut report = fixture::report(4, 24);
         let victim = kills(&report)[0].node;
         assert_eq!(victim, 9);
-        report.nodes[victim].killed_ms = Some(f64::NAN);
+        report.nodes[victim].deaths[0].at_ms = f64::NAN;
         assert!(kills(&report).is_empty());
-        report.nodes[victim].killed_ms = None;
+        fixture::assert_well_formed(&render(&report));
+        report.nodes[victim].deaths.clear();
         assert!(kills(&report).is_empty());
     }
 
@@ -630,12 +692,47 @@ mod tests {
         let mut report = fixture::report(4, 24);
         assert!(render(&report).contains("got SIGKILL"));
         let victim = kills(&report)[0].node;
-        report.nodes[victim].ended = Some("signal: 9 (SIGKILL)".to_owned());
+        report.nodes[victim].deaths[0].ended = Some("signal: 9 (SIGKILL)".to_owned());
         let page = render(&report);
         fixture::assert_well_formed(&page);
-        assert!(page.contains("A node ended") && page.contains("ended (signal: 9 (SIGKILL))"));
+        assert!(page.contains("A process ended") && page.contains("ended (signal: 9 (SIGKILL))"));
         assert!(!page.contains("was killed") && !page.contains("got SIGKILL"));
         assert!(!page.contains("✕ killed"));
+    }
+
+    #[test]
+    fn what_was_started_again_is_not_gone() {
+        let mut report = fixture::report(4, 24);
+        let gone = render(&report);
+        assert!(gone.contains("Nothing took its place") && gone.contains(">gone</text>"));
+        let at_ms = {
+            let victim = kills(&report)[0].node;
+            let death = &mut report.nodes[victim].deaths[0];
+            death.back_ms = Some(death.at_ms + 250.0);
+            death.at_ms
+        };
+        for name in ["coordinator", "mix 2a"] {
+            let node = report.nodes.iter_mut().find(|node| node.name == name);
+            node.unwrap().deaths.push(Death {
+                process: Some(99),
+                at_ms: at_ms + 1.0,
+                ended: None,
+                back_ms: Some(at_ms + 401.0),
+            });
+        }
+        let page = render(&report);
+        fixture::assert_well_formed(&page);
+        assert!(!page.contains("Nothing took its place") && !page.contains(">gone</text>"));
+        for told in [
+            "250\u{a0}ms later",
+            "400\u{a0}ms later",
+            "went on from its files",
+            "killed, back",
+        ] {
+            assert!(page.contains(told), "{told}");
+        }
+        assert!(page.contains("processes ended 3 times"));
+        assert_eq!(page.matches("got SIGKILL").count(), 3);
     }
 
     #[test]

@@ -44,8 +44,13 @@ pub(super) fn section(report: &Report) -> String {
         "<p class=\"lead\">Every packet has the same size and passes one mixnode of each of {}, \
          which delays it and hands it on. The way back is as long: a task carries reply blocks, so \
          the node that answers does not learn whom. The figures are packets each mixnode has \
-         received.</p>",
+         received{}.</p>",
         counted(layers, "layer"),
+        if mixnodes.clone().any(|node| !node.deaths.is_empty()) {
+            ", of one that was started again those since then"
+        } else {
+            ""
+        }
     );
     if mixnodes.count() == 0 {
         text.push_str("<p class=\"empty\">No mixnode took part.</p>");
@@ -105,8 +110,11 @@ fn describe(report: &Report, layers: usize) -> String {
     let killed: Vec<_> = report
         .nodes
         .iter()
-        .filter(|node| node.killed_ms.is_some())
-        .map(|node| node.name.as_str())
+        .filter(|node| !node.deaths.is_empty())
+        .map(|node| match node.gone() {
+            Some(_) => node.name.clone(),
+            None => format!("{}, which is back", node.name),
+        })
         .collect();
     let mut text = format!(
         "Diagram: tasks go from the coordinator through {} to {}; replies go through the mixnodes \
@@ -118,7 +126,7 @@ fn describe(report: &Report, layers: usize) -> String {
         ),
     );
     if !killed.is_empty() {
-        let _ = write!(text, " Killed: {}.", killed.join(", "));
+        let _ = write!(text, " Killed: {}.", killed.join("; "));
     }
     text
 }
@@ -367,8 +375,8 @@ fn ports(spots: &[Spot<'_>], at_top: bool) -> Vec<(f64, f64, &'static str)> {
     }
 }
 
-const fn link_class(to: &NodeReport) -> &'static str {
-    if to.killed_ms.is_some() {
+fn link_class(to: &NodeReport) -> &'static str {
+    if to.gone().is_some() {
         "link cut"
     } else {
         "link"
@@ -405,7 +413,8 @@ fn arrow_side(x: f64, y: f64, direction: f64) -> String {
 
 fn draw_spot(spot: &Spot<'_>) -> String {
     let node = spot.node;
-    let class = match (node.killed_ms.is_some(), node.compute, node.layer) {
+    let gone = node.gone().is_some();
+    let class = match (gone, node.compute, node.layer) {
         (true, _, _) => "killed",
         (_, true, _) => "worker",
         (_, _, Some(_)) => "mix",
@@ -423,8 +432,8 @@ fn draw_spot(spot: &Spot<'_>) -> String {
     );
     let left = spot.x + 12.0;
     // The killed node is told apart by outline, cross and word, not by its colour alone.
-    let cross = if node.killed_ms.is_some() { 18.0 } else { 0.0 };
-    if node.killed_ms.is_some() {
+    let cross = if gone { 18.0 } else { 0.0 };
+    if gone {
         let _ = write!(
             text,
             "<path class=\"cross\" d=\"M{} {}l9 9m0 -9l-9 9\"></path>",
@@ -457,27 +466,32 @@ fn draw_spot(spot: &Spot<'_>) -> String {
 
 /// What a box says of its node, in a word or two where there is little room.
 fn detail(node: &NodeReport, compact: bool) -> String {
+    let what = what_it_did(node, compact);
+    match super::fate_of(node) {
+        Some(fate) if !compact && node.compute => format!("{fate} · {what}"),
+        // The other boxes have no room for both.
+        Some(fate) if !compact => fate,
+        _ => what,
+    }
+}
+
+fn what_it_did(node: &NodeReport, compact: bool) -> String {
     if node.compute {
-        let tiles = node.tiles_done.map_or_else(
+        return node.tiles_done.map_or_else(
             || "tiles unknown".to_owned(),
             |tiles| counted(tiles, "tile"),
         );
-        if node.killed_ms.is_some() && !compact {
-            format!("{} · {tiles}", super::fate(node))
-        } else {
-            tiles
-        }
-    } else if node.layer.is_none() {
-        "sends and pays".to_owned()
-    } else {
-        let Some(received) = node.packets_received.map(count) else {
-            return if compact { "–" } else { "packets unknown" }.to_owned();
-        };
-        match node.packets_dropped {
-            _ if compact => received,
-            None | Some(0) => format!("{received} packets"),
-            Some(dropped) => format!("{received} packets, {} lost", count(dropped)),
-        }
+    }
+    if node.layer.is_none() {
+        return "sends and pays".to_owned();
+    }
+    let Some(received) = node.packets_received.map(count) else {
+        return if compact { "–" } else { "packets unknown" }.to_owned();
+    };
+    match node.packets_dropped {
+        _ if compact => received,
+        None | Some(0) => format!("{received} packets"),
+        Some(dropped) => format!("{received} packets, {} lost", count(dropped)),
     }
 }
 
@@ -517,11 +531,9 @@ fn processes(report: &Report) -> String {
         counted(report.nodes.len(), "process")
     );
     for node in &report.nodes {
-        let killed = if node.killed_ms.is_some() {
-            format!(" <span class=\"tag alert\">{}</span>", super::fate(node))
-        } else {
-            String::new()
-        };
+        let killed = super::fate_of(node).map_or_else(String::new, |fate| {
+            format!(" <span class=\"tag alert\">{fate}</span>")
+        });
         let process = node.process.map(|id| id.to_string()).unwrap_or_default();
         let counts = [
             node.packets_received,

@@ -264,6 +264,19 @@ impl FogClient {
         }
     }
 
+    /// What a task that has ended said while it ran, in lines: the end of it, if it was more than
+    /// [`REPORT_LOG_BYTES_MAX`](crate::REPORT_LOG_BYTES_MAX) bytes. Empty if it said nothing, was
+    /// granted no way to, or its log is kept no more.
+    ///
+    /// # Errors
+    /// [`FogClientError`]; [`Reason::UnknownTask`], [`Reason::NotEnded`].
+    pub async fn log(&self, task: TaskId) -> Result<String, FogClientError> {
+        match self.ask(&Request::Log(task)).await? {
+            Answer::Log(log) => Ok(log),
+            _ => Err(self.confused()),
+        }
+    }
+
     /// Ends what has not ended of a job, and says how many tasks that were.
     ///
     /// # Errors
@@ -297,8 +310,7 @@ impl FogClient {
         }
     }
 
-    /// Gives a compute node no more tasks; it finishes what it has. A coordinator that is started
-    /// again has forgotten it.
+    /// Gives a compute node no more tasks; it finishes what it has.
     ///
     /// # Errors
     /// [`FogClientError`]; [`Reason::UnknownNode`].

@@ -17,7 +17,6 @@ use super::link::{Asked, Desk, Reply};
 use super::protocol::{Answer, JOBS_MAX, JobOrder, NodeStatus, Reason, Request, Wanted};
 use crate::coordinate::CoordinatorService;
 use crate::error::NodeError;
-use crate::health;
 use crate::protocol::Role;
 
 /// Most requests that are looked at together: their passes and their jobs are written down at once.
@@ -71,6 +70,7 @@ enum Promise {
         tasks: Option<Vec<TaskId>>,
     },
     Cancelled(u32),
+    Done,
 }
 
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl CoordinatorService {
     fn let_in(&mut self, asked: &Asked) -> Result<Pass, Refused> {
         let need = match &asked.request {
             // Once more the same job takes nothing more.
-            Request::Submit(job) if self.rules().job(job.id).is_none() => Need {
+            Request::Submit(job) if !self.knows(job.id)? => Need {
                 tasks: job.tasks.len() as u64,
                 spend: (job.tasks.iter().map(|order| order.price_max))
                     .try_fold(Amount::ZERO, Amount::checked_add)
@@ -276,9 +276,16 @@ impl CoordinatorService {
                 .map(Answer::Jobs)
                 .map_err(Refused::from),
             Request::Result(task) => self.result_of(task, owner),
+            Request::Log(task) => self.log_of(task, owner).map(Answer::Log),
             Request::Nodes => Ok(Answer::Nodes(self.node_statuses())),
-            Request::Drain(node) => self.drain(node),
-            Request::Undrain(node) => self.undrain(node),
+            Request::Drain(node) => match self.drain(node) {
+                Ok(()) => return self.submitters.unwritten.push((reply, Promise::Done)),
+                Err(refused) => Err(refused),
+            },
+            Request::Undrain(node) => match self.undrain(node) {
+                Ok(()) => return self.submitters.unwritten.push((reply, Promise::Done)),
+                Err(refused) => Err(refused),
+            },
             Request::Metrics => Ok(Answer::Metrics(self.metrics_text())),
             Request::Topology => Ok(Answer::Topology(self.fog_topology())),
         };
@@ -294,7 +301,7 @@ impl CoordinatorService {
             owner,
             tasks: None,
         };
-        if self.rules().job(job).is_some() {
+        if self.knows(job)? {
             if let Promise::Job { tasks, .. } = &mut promise {
                 *tasks = Some(order.tasks.iter().map(|order| order.id).collect());
             }
@@ -314,7 +321,6 @@ impl CoordinatorService {
             }
             Err(error) => {
                 debug!(%error, "refused");
-                health::count_refused(&mut self.counts, &error);
                 let reason = match &error {
                     SubmitError::NoTasks { .. } => Reason::NoTasks,
                     SubmitError::TooManyTasks { .. } => Reason::TooManyTasks,
@@ -329,6 +335,11 @@ impl CoordinatorService {
                 Err(Refused(reason, error.to_string()))
             }
         }
+    }
+
+    /// Whether a job was admitted, now or however long ago: the rules forget those that have ended.
+    pub(crate) fn knows(&self, job: JobId) -> Result<bool, StoreError> {
+        Ok(self.rules().job(job).is_some() || self.jobs().job(job)?.is_some())
     }
 
     /// How a job stands that was submitted, now or before.
@@ -382,6 +393,14 @@ impl CoordinatorService {
         }
     }
 
+    fn log_of(&self, task: TaskId, owner: AccountId) -> Result<String, Refused> {
+        let known = self.task_of(task, owner)?;
+        if !known.state.is_terminal() {
+            return Err(Refused::of(Reason::NotEnded));
+        }
+        Ok(self.jobs().log(task)?.unwrap_or_default())
+    }
+
     /// Ends what has not ended of a job. Once more it ends nothing.
     fn cancel_job(&mut self, job: JobId, owner: AccountId) -> Result<u32, Refused> {
         let tasks = self.tasks_of(job, owner)?;
@@ -410,16 +429,16 @@ impl CoordinatorService {
             .push((reply, Promise::Cancelled(count)));
     }
 
-    fn drain(&mut self, node: NodeId) -> Result<Answer, Refused> {
+    fn drain(&mut self, node: NodeId) -> Result<(), Refused> {
         match self.with_rules(|rules, host| rules.drain(node, host)) {
-            true => Ok(Answer::Done),
+            true => Ok(()),
             false => Err(Refused::of(Reason::UnknownNode)),
         }
     }
 
-    fn undrain(&mut self, node: NodeId) -> Result<Answer, Refused> {
+    fn undrain(&mut self, node: NodeId) -> Result<(), Refused> {
         match self.with_rules(|rules, host| rules.undrain(node, host)) {
-            true => Ok(Answer::Done),
+            true => Ok(()),
             false => Err(Refused::of(Reason::UnknownNode)),
         }
     }
@@ -474,6 +493,7 @@ impl CoordinatorService {
         for (reply, promise) in std::mem::take(&mut self.submitters.unwritten) {
             let answer = match promise {
                 Promise::Cancelled(tasks) => Answer::Cancelled { tasks },
+                Promise::Done => Answer::Done,
                 Promise::Job { job, owner, tasks } => self
                     .submitted(job, owner, tasks.as_deref())
                     .map_or_else(Answer::from, Answer::Job),

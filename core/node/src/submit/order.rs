@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use fogcompute_base::{Digest, JobId, OsEntropy, Priority, Rng as _, TaskId};
 use fogcompute_coord::{PrivacyLevel, TaskOrder};
-use fogcompute_exec::{Limits, SpecError, TaskSpec};
+use fogcompute_exec::{Grants, Limits, SpecError, TaskSpec};
 use fogcompute_ledger::Amount;
 
 use super::protocol::JobOrder;
 
 /// What all tasks of a job have in common.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct JobTerms {
     /// Names the job; at random if it is not said. Submitted once more it is the same job.
     pub job: Option<JobId>,
     /// What each task may use.
     pub limits: Limits,
+    /// What each task is let do and see beside computing.
+    pub grants: Grants,
     /// Fuel each will take, as well as one can tell; a tenth of what it may use if it is not said.
     pub fuel_estimate: Option<u64>,
     /// Most that is paid for each. What is not used comes back.
@@ -31,6 +33,7 @@ impl Default for JobTerms {
         Self {
             job: None,
             limits: Limits::default(),
+            grants: Grants::default(),
             fuel_estimate: None,
             price_max: Amount::from_credits(1),
             priority: Priority::default(),
@@ -58,7 +61,8 @@ impl JobOrder {
         let tasks = (0_u64..).zip(inputs).map(|(number, input)| {
             Ok(TaskOrder {
                 id: task_id(id, number),
-                spec: TaskSpec::new(Arc::clone(module), input, terms.limits)?,
+                spec: TaskSpec::new(Arc::clone(module), input, terms.limits)?
+                    .with_grants(terms.grants.clone())?,
                 fuel_estimate,
                 price_max: terms.price_max,
             })

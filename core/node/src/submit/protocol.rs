@@ -28,6 +28,7 @@
 //! | 11 | drain | node, to take tasks again; answer 7 |
 //! | 12 | query | events after number `u64`, most of them `u16`, milliseconds to wait for one `u32`; answer 8 |
 //! | 13 | query | metrics; answer 9 |
+//! | 14 | query | task: what it said; answer 10 |
 //! | 15 | query | topology; answer 11 |
 //!
 //! Bodies of answers:
@@ -43,6 +44,7 @@
 //! | 7 | done |
 //! | 8 | number of the last event looked at `u64`, events that are forgotten `u64`, `u16` count, events |
 //! | 9 | text |
+//! | 10 | text |
 //! | 11 | a topology, see [`topology`](super::topology) |
 //! | 255 | refused: reason `u8`, see [`Reason`]; text for people |
 
@@ -61,7 +63,7 @@ use fogcompute_store::{JobChange, JobEvent, JobEvents, JobRow, TaskRow};
 use thiserror::Error;
 
 use super::topology::{FogTopology, read_topology, write_topology};
-use crate::protocol::Role;
+use crate::protocol::{REPORT_LOG_BYTES_MAX, Role};
 
 /// Longest frame, in bytes: one message of Noise.
 pub(crate) const FRAME_BYTES: usize = 64_000;
@@ -263,6 +265,7 @@ pub(crate) enum Request {
     Task(TaskId),
     Jobs { count_max: u16 },
     Result(TaskId),
+    Log(TaskId),
     CancelJob(JobId),
     CancelTask(TaskId),
     Nodes,
@@ -292,6 +295,7 @@ pub(crate) enum Answer {
     Done,
     Events(JobEvents),
     Metrics(String),
+    Log(String),
     Topology(FogTopology),
     Refused { reason: Reason, said: String },
 }
@@ -309,6 +313,7 @@ impl Request {
             | Self::Task(_)
             | Self::Jobs { .. }
             | Self::Result(_)
+            | Self::Log(_)
             | Self::Nodes
             | Self::Events(_)
             | Self::Metrics
@@ -345,6 +350,7 @@ impl Request {
                 out.u32(wanted.wait_ms);
             }
             Self::Metrics => out.u8(13),
+            Self::Log(task) => write_id(14, task.as_bytes(), &mut out),
             Self::Topology => out.u8(15),
         }
         out.finish()
@@ -380,6 +386,7 @@ impl Request {
                 })
             }
             13 => Self::Metrics,
+            14 => Self::Log(TaskId::from_bytes(reader.array()?)),
             15 => Self::Topology,
             other => return Err(unknown(0, other.into())),
         };
@@ -442,6 +449,10 @@ impl Answer {
                 out.u8(9);
                 out.text(text);
             }
+            Self::Log(text) => {
+                out.u8(10);
+                out.text(text);
+            }
             Self::Topology(topology) => {
                 out.u8(11);
                 write_topology(topology, &mut out);
@@ -473,6 +484,7 @@ impl Answer {
                 events: read_all(&mut reader, EVENTS_MAX.into(), read_event)?,
             }),
             9 => Self::Metrics(reader.text(TEXT_BYTES_MAX)?.to_owned()),
+            10 => Self::Log(reader.text(REPORT_LOG_BYTES_MAX)?.to_owned()),
             11 => Self::Topology(read_topology(&mut reader)?),
             255 => {
                 let (at, code) = (reader.position(), reader.u8()?);
@@ -951,6 +963,7 @@ mod tests {
             id.prop_map(|id| Request::Task(TaskId::from_bytes(id))),
             (0..=JOBS_MAX).prop_map(|count_max| Request::Jobs { count_max }),
             id.prop_map(|id| Request::Result(TaskId::from_bytes(id))),
+            id.prop_map(|id| Request::Log(TaskId::from_bytes(id))),
             id.prop_map(|id| Request::CancelJob(JobId::from_bytes(id))),
             id.prop_map(|id| Request::CancelTask(TaskId::from_bytes(id))),
             node.clone().prop_map(Request::Drain),
@@ -1091,6 +1104,7 @@ mod tests {
                 ],
             }),
             Answer::Metrics("a 1\n".to_owned()),
+            Answer::Log("one\ntwo\n".to_owned()),
             Answer::Topology(topology(1, 1)),
         ];
         for reason in Reason::ALL {

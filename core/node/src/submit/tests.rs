@@ -151,6 +151,7 @@ async fn a_job_is_submitted_once_however_often_it_is() {
         assert_eq!(tasks.iter().map(|task| task.id).collect::<Vec<_>>(), ids);
         assert_eq!(ana.task(ids[1]).await.unwrap(), tasks[1]);
         assert_eq!(refused(ana.result(ids[1]).await), Reason::NotEnded);
+        assert_eq!(refused(ana.log(ids[1]).await), Reason::NotEnded);
         assert_eq!(ana.jobs(2).await.unwrap().len(), 2);
         assert_eq!(ana.jobs(u16::MAX).await.unwrap().len(), 3);
     })
@@ -196,6 +197,7 @@ async fn an_account_neither_sees_nor_ends_the_jobs_of_others() {
         assert_eq!(refused(ben.cancel(job).await), Reason::UnknownJob);
         assert_eq!(refused(ben.task(task).await), Reason::UnknownTask);
         assert_eq!(refused(ben.result(task).await), Reason::UnknownTask);
+        assert_eq!(refused(ben.log(task).await), Reason::UnknownTask);
         assert_eq!(refused(ben.cancel_task(task).await), Reason::UnknownTask);
         assert_eq!(refused(ben.submit(order(1, 1)).await), Reason::JobTaken);
         // It has no funds either.
@@ -384,6 +386,25 @@ async fn a_call_that_was_made_before_is_refused_after_a_restart_too() {
         drive(&mut service, raw.reason(&other, &body)).await,
         Reason::Protocol
     );
+}
+
+#[tokio::test]
+async fn a_clock_that_is_an_hour_off_is_named_and_harms_nobody() {
+    let (mut service, _folder) = started().await;
+    let now = SystemClock::new().unix_now();
+    let mut raw = dialled(&mut service).await;
+    let submit = Request::Submit(order(1, 1));
+    let body = submit.encode();
+    for (nonce, at) in [(1, now.0 - 3_600_000), (2, now.0 + 3_600_000)] {
+        let call = raw.call(&submit, nonce, UnixMillis(at));
+        let reason = drive(&mut service, raw.reason(&call, &body)).await;
+        assert_eq!(reason, Reason::Stale);
+    }
+    assert_eq!(service.calls_refused(), 2);
+    // The same call, signed with the right time, is the first of its number.
+    let call = raw.call(&submit, 1, now);
+    let taken = drive(&mut service, raw.ask(&call, &body)).await;
+    assert!(matches!(taken, Ok(Answer::Job(_))), "{taken:?}");
 }
 
 #[tokio::test]

@@ -25,22 +25,64 @@ const NEWS_BYTES: u64 = 500;
 /// A frame of the radio.
 const FRAME_BYTES: u64 = 512;
 
-/// What a phone has of a message.
+/// What a phone has of a message. There are millions of them.
 #[derive(Debug)]
 struct Held {
     copies: u8,
     forwards: u8,
-    /// Who gave it, and who was given it.
-    holders: BTreeSet<u32>,
+    /// Who gave it.
+    from: u32,
+    /// Whom it was given to.
+    given: Vec<u32>,
 }
 
 impl Held {
-    fn new(copies: u8, from: u32) -> Self {
+    const fn new(copies: u8, from: u32) -> Self {
         Self {
             copies,
             forwards: 0,
-            holders: BTreeSet::from([from]),
+            from,
+            given: Vec::new(),
         }
+    }
+}
+
+/// Numbers of messages, a bit each: what one phone has and another one never had is asked at every meeting.
+#[derive(Debug, Default)]
+struct Numbers(Vec<u64>);
+
+impl Numbers {
+    fn insert(&mut self, number: u32) -> bool {
+        let (word, bit) = (number as usize / 64, 1 << (number % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
+    }
+
+    fn remove(&mut self, number: u32) {
+        if let Some(word) = self.0.get_mut(number as usize / 64) {
+            *word &= !(1 << (number % 64));
+        }
+    }
+
+    fn contains(&self, number: u32) -> bool {
+        let word = self.0.get(number as usize / 64);
+        word.is_some_and(|word| word & 1 << (number % 64) != 0)
+    }
+
+    /// Those that are not in the other, in order.
+    fn without(&self, other: &Self) -> impl Iterator<Item = u32> {
+        (0_u32..).zip(&self.0).flat_map(move |(at, word)| {
+            let mut left = word & !other.0.get(at as usize).copied().unwrap_or(0);
+            std::iter::from_fn(move || {
+                let next = (left != 0).then_some(at * 64 + left.trailing_zeros())?;
+                left &= left - 1;
+                Some(next)
+            })
+        })
     }
 }
 
@@ -48,14 +90,18 @@ struct Phone {
     /// Messages that it sends, with who was given them.
     own: BTreeMap<u32, BTreeSet<u32>>,
     carries: BTreeMap<u32, Held>,
+    /// The messages that it carries.
+    carried: Numbers,
     /// Messages that it had, has or got: they are not given again.
-    had: BTreeSet<u32>,
+    had: Numbers,
     predictions: Option<Predictions>,
 }
 
 struct World<'a> {
     strategy: CourierStrategy,
     planned: &'a [Planned],
+    /// Messages by their receivers.
+    letters: BTreeMap<u32, Vec<u32>>,
     phones: Vec<Phone>,
     /// Who has links, and when they last told each other whom they meet.
     links: BTreeMap<u32, BTreeMap<u32, Instant>>,
@@ -76,15 +122,21 @@ pub(super) fn run(plan: &MeshPlan) -> MeshFigures {
     let phones = (0..plan.phones).map(|_| Phone {
         own: BTreeMap::new(),
         carries: BTreeMap::new(),
-        had: BTreeSet::new(),
+        carried: Numbers::default(),
+        had: Numbers::default(),
         predictions: plan
             .strategy
             .prophet()
             .map(|config| Predictions::new(config, Instant::ZERO)),
     });
+    let mut letters: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (message, planned) in (0_u32..).zip(&planned) {
+        letters.entry(planned.to).or_default().push(message);
+    }
     let mut world = World {
         strategy: plan.strategy,
         planned: &planned,
+        letters,
         phones: phones.collect(),
         links: BTreeMap::new(),
         arrived: BTreeMap::new(),
@@ -208,36 +260,48 @@ impl World<'_> {
 
     /// Everybody with something new gives to those with a link, until nobody has anything new.
     fn exchange(&mut self, stirred: BTreeSet<u32>, now: Instant) {
-        let mut queue: VecDeque<u32> = stirred.into_iter().collect();
+        let mut queue: VecDeque<u32> = stirred.iter().copied().collect();
+        let mut queued = stirred;
         while let Some(from) = queue.pop_front() {
+            queued.remove(&from);
             let linked: Vec<_> = match self.links.get(&from) {
                 Some(links) => links.keys().copied().collect(),
                 None => continue,
             };
             for to in linked {
-                if self.give(from, to, now) && !queue.contains(&to) {
+                if self.give(from, to, now) && queued.insert(to) {
                     queue.push_back(to);
                 }
             }
         }
     }
 
+    /// What one phone may have for another, its own messages first.
+    fn offered(&self, from: u32, to: u32) -> Vec<u32> {
+        let phone = &self.phones[from as usize];
+        let own = phone.own.keys().copied();
+        if !self.strategy.asks() {
+            return own.chain(phone.carries.keys().copied()).collect();
+        }
+        // Who is asked says what it had; what is for it is given in any case.
+        let other = &self.phones[to as usize];
+        let mut carried: Vec<_> = phone.carried.without(&other.had).collect();
+        let letters = self.letters.get(&to).into_iter().flatten().copied();
+        carried.extend(letters.filter(|it| phone.carried.contains(*it) && other.had.contains(*it)));
+        carried.sort_unstable();
+        own.chain(carried).collect()
+    }
+
     /// Gives all that the strategy says to a phone with a link; whether that one has something new to give.
     fn give(&mut self, from: u32, to: u32, now: Instant) -> bool {
-        let phone = &self.phones[from as usize];
-        let all: Vec<u32> = phone
-            .own
-            .keys()
-            .chain(phone.carries.keys())
-            .copied()
-            .collect();
         let mut has_new = false;
-        for message in all {
+        for message in self.offered(from, to) {
             let receiver = self.planned[message as usize].to;
             let given = if receiver == to {
                 let phone = &mut self.phones[from as usize];
                 phone.own.remove(&message);
                 phone.carries.remove(&message);
+                phone.carried.remove(message);
                 Some(0)
             } else {
                 self.divide(from, to, message)
@@ -257,6 +321,7 @@ impl World<'_> {
                 self.arrived.entry(message).or_insert(now);
             } else if is_new {
                 other.carries.insert(message, Held::new(copies, from));
+                other.carried.insert(message);
                 has_new = true;
             }
         }
@@ -266,7 +331,7 @@ impl World<'_> {
     /// Copies of a message that one phone gives another as the strategy says; its own part is kept in mind.
     fn divide(&mut self, from: u32, to: u32, message: u32) -> Option<u8> {
         let receiver = key(self.planned[message as usize].to);
-        let has = self.phones[to as usize].had.contains(&message);
+        let has = self.phones[to as usize].had.contains(message);
         // Those who are asked say what they have.
         if self.strategy.asks() && has {
             return None;
@@ -294,7 +359,7 @@ impl World<'_> {
             return Some(self.strategy.copies());
         }
         let held = phone.carries.get_mut(&message)?;
-        if held.holders.contains(&to) {
+        if held.from == to || held.given.contains(&to) {
             return None;
         }
         let division = self
@@ -302,10 +367,34 @@ impl World<'_> {
             .divide(held.copies, held.forwards, own, theirs)?;
         held.copies = division.kept;
         held.forwards = held.forwards.saturating_add(1);
-        held.holders.insert(to);
+        held.given.push(to);
         if division.kept == 0 {
             phone.carries.remove(&message);
+            phone.carried.remove(message);
         }
         Some(division.given)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_one_that_are_not_in_the_other() {
+        let (mut some, mut others) = (Numbers::default(), Numbers::default());
+        for number in [0, 63, 64, 130, 700] {
+            assert!(some.insert(number));
+            assert!(!some.insert(number));
+        }
+        for number in [63, 65, 130, 9000] {
+            others.insert(number);
+        }
+        assert_eq!(some.without(&others).collect::<Vec<_>>(), [0, 64, 700]);
+        assert_eq!(others.without(&some).collect::<Vec<_>>(), [65, 9000]);
+        some.remove(64);
+        some.remove(9000);
+        assert!(!some.contains(64) && !some.contains(9000) && some.contains(700));
+        assert_eq!(some.without(&Numbers::default()).count(), 4);
     }
 }

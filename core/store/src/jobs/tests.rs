@@ -177,6 +177,12 @@ fn a_file_keeps_what_memory_would() {
     world
         .call(|rules, host| rules.cancel(task(2, 3), host))
         .unwrap();
+    // One that has a reputation, and one that has none yet.
+    for node in [A, B] {
+        world.call(|rules, host| rules.drain(node, host));
+    }
+    world.call(|rules, host| rules.undrain(B, host));
+    world.call(|rules, host| rules.undrain(A, host));
     world.call(|rules, host| rules.node_lost(A, LossReason::Silent, host));
     world
         .call(|rules, host| rules.register(A, OFFER, host))
@@ -233,6 +239,28 @@ fn jobs_tasks_and_results_can_be_looked_up() {
 }
 
 #[test]
+fn what_a_task_said_is_kept_with_its_end_and_forgotten_with_its_result() {
+    let mut world = World::new(JobStore::in_memory().unwrap());
+    world
+        .call(|rules, host| rules.register(A, OFFER, host))
+        .unwrap();
+    world.submit(1, 2);
+    let (_, first, _) = world.running[0];
+    world.store.keep_log(first, "one\ntwo\n".to_owned());
+    // Nothing is written of a task that goes on.
+    world.submit(2, 1);
+    assert_eq!(world.store.log(first).unwrap(), None);
+    assert_eq!(world.report(done()), first);
+    assert_eq!(world.store.log(first).unwrap().unwrap(), "one\ntwo\n");
+    assert!(world.store.logs.is_empty());
+    let silent = world.report(done());
+    assert_eq!(world.store.log(silent).unwrap(), None);
+    world.submit(3, 1);
+    world.store.forget_results(UnixMillis(u64::MAX)).unwrap();
+    assert_eq!(world.store.log(first).unwrap(), None);
+}
+
+#[test]
 fn a_file_that_is_opened_again_says_the_same() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("jobs.db");
@@ -276,7 +304,8 @@ fn a_file_of_the_first_version_is_brought_up_to_date_and_its_jobs_stay_private()
     connection
         .execute_batch(
             "ALTER TABLE jobs DROP COLUMN privacy; ALTER TABLE tasks DROP COLUMN privacy;
-             DROP TABLE events; DROP INDEX jobs_of_owner;
+             DROP TABLE events; DROP INDEX jobs_of_owner; ALTER TABLE nodes DROP COLUMN draining;
+             ALTER TABLE tasks DROP COLUMN log;
              DELETE FROM schema_version WHERE version > 1",
         )
         .unwrap();
@@ -289,7 +318,7 @@ fn a_file_of_the_first_version_is_brought_up_to_date_and_its_jobs_stay_private()
             .query_row(sql, [table], |row| row.get(0))
             .unwrap()
     };
-    for table in ["jobs", "tasks"] {
+    for table in ["jobs", "tasks", "nodes"] {
         assert_eq!(made(&connection, table), made(&first, table));
     }
     drop(connection);

@@ -503,6 +503,22 @@ fileprivate struct FfiConverterUInt16: FfiConverterPrimitive {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterInt16: FfiConverterPrimitive {
+    typealias FfiType = Int16
+    typealias SwiftType = Int16
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Int16 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: Int16, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterUInt32: FfiConverterPrimitive {
     typealias FfiType = UInt32
     typealias SwiftType = UInt32
@@ -895,6 +911,737 @@ public func FfiConverterTypeBatteryProbe_lift(_ handle: UInt64) throws -> Batter
 #endif
 public func FfiConverterTypeBatteryProbe_lower(_ value: BatteryProbe) -> UInt64 {
     return FfiConverterTypeBatteryProbe.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A Bluetooth radio with the service of BitChat. Implemented by the application, for
+ * [`MeshNode::add_radio`].
+ *
+ * The service is `F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C`, its one characteristic
+ * `A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D`: written with and without response, and notified. Values have
+ * at most 512 bytes, and 3 less than the MTU. Over one connection they arrive whole, once and in order.
+ *
+ * `limits` and `attach` run on the thread that adds the radio, all others on the node's thread; they
+ * return at once, and what comes of them is told to the [`RadioInbox`]. What one throws is a failure of
+ * that command, on a connection of that connection, and of nothing else, and is told as
+ * [`MeshEvent::RadioFailed`].
+ *
+ * A connection that `connect` begins is told by `connected` or `connect_failed` within half a minute: the
+ * former when an MTU was agreed on and the characteristic found, and `subscribed` when notifications go.
+ */
+public protocol BleRadio: AnyObject, Sendable {
+
+    /**
+     * What it can do.
+     *
+     * # Errors
+     * [`RadioError`]: then it is not added.
+     */
+    func limits() throws  -> RadioLimits
+
+    /**
+     * Where to tell what happens, from any thread. Called once, before all commands.
+     *
+     * # Errors
+     * [`RadioError`]: then it is not added.
+     */
+    func attach(inbox: RadioInbox) throws
+
+    /**
+     * Can be found from now on, by the service and, where the system lets it, this service data, which
+     * may be empty. Connections of others are taken.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    func advertise(serviceData: Data) throws
+
+    /**
+     * Can not be found any more; connections stay.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    func stopAdvertising() throws
+
+    /**
+     * Looks for others with the service.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    func scan() throws
+
+    /**
+     * Looks no more.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    func stopScanning() throws
+
+    /**
+     * Connects to a peer that was heard, as its central, unless it does already. `false` if the peer is
+     * not known.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    func connect(peer: Data) throws  -> Bool
+
+    /**
+     * Ends a connection, of whichever role. One that is not there is not an error.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    func disconnect(link: UInt64) throws
+
+    /**
+     * Writes a value, as the central: with an answer of the peer, or without one. `false` if there is no
+     * room now: `writable` is told when there is.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    func write(link: UInt64, value: Data, withResponse: Bool) throws  -> Bool
+
+    /**
+     * Notifies a value, as the peripheral. `false` if there is no room now: `writable` is told when there
+     * is.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    func notify(link: UInt64, value: Data) throws  -> Bool
+
+    /**
+     * The node has ended, or does not take the radio: end all connections and be quiet. Called once,
+     * last.
+     *
+     * # Errors
+     * [`RadioError`], of which nobody hears.
+     */
+    func detach() throws
+
+}
+/**
+ * A Bluetooth radio with the service of BitChat. Implemented by the application, for
+ * [`MeshNode::add_radio`].
+ *
+ * The service is `F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C`, its one characteristic
+ * `A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D`: written with and without response, and notified. Values have
+ * at most 512 bytes, and 3 less than the MTU. Over one connection they arrive whole, once and in order.
+ *
+ * `limits` and `attach` run on the thread that adds the radio, all others on the node's thread; they
+ * return at once, and what comes of them is told to the [`RadioInbox`]. What one throws is a failure of
+ * that command, on a connection of that connection, and of nothing else, and is told as
+ * [`MeshEvent::RadioFailed`].
+ *
+ * A connection that `connect` begins is told by `connected` or `connect_failed` within half a minute: the
+ * former when an MTU was agreed on and the characteristic found, and `subscribed` when notifications go.
+ */
+open class BleRadioImpl: BleRadio, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_bleradio(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_bleradio(handle, $0) }
+    }
+
+
+
+
+    /**
+     * What it can do.
+     *
+     * # Errors
+     * [`RadioError`]: then it is not added.
+     */
+open func limits()throws  -> RadioLimits  {
+    return try  FfiConverterTypeRadioLimits_lift(try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_limits(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Where to tell what happens, from any thread. Called once, before all commands.
+     *
+     * # Errors
+     * [`RadioError`]: then it is not added.
+     */
+open func attach(inbox: RadioInbox)throws   {try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_attach(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeRadioInbox_lower(inbox),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Can be found from now on, by the service and, where the system lets it, this service data, which
+     * may be empty. Connections of others are taken.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+open func advertise(serviceData: Data)throws   {try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_advertise(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(serviceData),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Can not be found any more; connections stay.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+open func stopAdvertising()throws   {try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_stop_advertising(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Looks for others with the service.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+open func scan()throws   {try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_scan(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Looks no more.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+open func stopScanning()throws   {try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_stop_scanning(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Connects to a peer that was heard, as its central, unless it does already. `false` if the peer is
+     * not known.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+open func connect(peer: Data)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_connect(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(peer),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Ends a connection, of whichever role. One that is not there is not an error.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+open func disconnect(link: UInt64)throws   {try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_disconnect(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Writes a value, as the central: with an answer of the peer, or without one. `false` if there is no
+     * room now: `writable` is told when there is.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+open func write(link: UInt64, value: Data, withResponse: Bool)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_write(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),
+        FfiConverterData.lower(value),
+        FfiConverterBool.lower(withResponse),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Notifies a value, as the peripheral. `false` if there is no room now: `writable` is told when there
+     * is.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+open func notify(link: UInt64, value: Data)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_notify(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),
+        FfiConverterData.lower(value),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The node has ended, or does not take the radio: end all connections and be quiet. Called once,
+     * last.
+     *
+     * # Errors
+     * [`RadioError`], of which nobody hears.
+     */
+open func detach()throws   {try rustCallWithError(FfiConverterTypeRadioError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_bleradio_detach(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceBleRadio {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceBleRadio = UniffiVTableCallbackInterfaceBleRadio(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeBleRadio.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface BleRadio: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeBleRadio.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface BleRadio: handle missing in uniffiClone")
+            }
+        },
+        limits: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> RadioLimits in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.limits(
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterTypeRadioLimits_lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        attach: { (
+            uniffiHandle: UInt64,
+            inbox: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.attach(
+                     inbox: try FfiConverterTypeRadioInbox_lift(inbox)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        advertise: { (
+            uniffiHandle: UInt64,
+            serviceData: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.advertise(
+                     serviceData: try FfiConverterData.lift(serviceData)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        stopAdvertising: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.stopAdvertising(
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        scan: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.scan(
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        stopScanning: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.stopScanning(
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        connect: { (
+            uniffiHandle: UInt64,
+            peer: RustBuffer,
+            uniffiOutReturn: UnsafeMutablePointer<Int8>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> Bool in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.connect(
+                     peer: try FfiConverterData.lift(peer)
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterBool.lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        disconnect: { (
+            uniffiHandle: UInt64,
+            link: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.disconnect(
+                     link: try FfiConverterUInt64.lift(link)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        write: { (
+            uniffiHandle: UInt64,
+            link: UInt64,
+            value: RustBuffer,
+            withResponse: Int8,
+            uniffiOutReturn: UnsafeMutablePointer<Int8>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> Bool in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.write(
+                     link: try FfiConverterUInt64.lift(link),
+                     value: try FfiConverterData.lift(value),
+                     withResponse: try FfiConverterBool.lift(withResponse)
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterBool.lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        notify: { (
+            uniffiHandle: UInt64,
+            link: UInt64,
+            value: RustBuffer,
+            uniffiOutReturn: UnsafeMutablePointer<Int8>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> Bool in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.notify(
+                     link: try FfiConverterUInt64.lift(link),
+                     value: try FfiConverterData.lift(value)
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterBool.lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        },
+        detach: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBleRadio.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.detach(
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRadioError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceBleRadio> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceBleRadio>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitBleRadio() {
+    uniffi_fogcompute_uniffi_fn_init_callback_vtable_bleradio(UniffiCallbackInterfaceBleRadio.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeBleRadio: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<BleRadio>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = BleRadio
+
+    public static func lift(_ handle: UInt64) throws -> BleRadio {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return BleRadioImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: BleRadio) -> UInt64 {
+         if let rustImpl = value as? BleRadioImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> BleRadio {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: BleRadio, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBleRadio_lift(_ handle: UInt64) throws -> BleRadio {
+    return try FfiConverterTypeBleRadio.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBleRadio_lower(_ value: BleRadio) -> UInt64 {
+    return FfiConverterTypeBleRadio.lower(value)
 }
 
 
@@ -3504,6 +4251,802 @@ public func FfiConverterTypeLedgerGovernance_lower(_ value: LedgerGovernance) ->
 
 
 /**
+ * A peer of a BitChat mesh that runs on a thread of this process: over TCP, over radios, and to other
+ * nodes of the program.
+ *
+ * What it says was sent or received is on disk, if it has a file: started again with the same file it
+ * is the same peer, goes on delivering what waited, and shows nothing twice. Its methods do not wait for
+ * the network.
+ */
+public protocol MeshNodeProtocol: AnyObject, Sendable {
+
+    /**
+     * Takes a file that was offered, and writes it to `path`: to `path` with `.part` behind it until it is
+     * whole.
+     *
+     * # Errors
+     * [`FogError::UnknownFile`], [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a file that is
+     * none, [`FogError::Closed`], and those of storage.
+     */
+    func acceptFile(file: String, path: String) throws
+
+    /**
+     * Talks over a radio too.
+     *
+     * # Errors
+     * [`FogError::HostCallback`] if its `limits` or `attach` throw, [`FogError::MeshBusy`] for a ninth
+     * radio, [`FogError::Closed`].
+     */
+    func addRadio(radio: BleRadio) throws
+
+    /**
+     * Offers a file no longer, or does not take the rest of it. `false` if there is no such file.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a file that is none, [`FogError::Closed`].
+     */
+    func cancelFile(file: String) throws  -> Bool
+
+    /**
+     * Changes who is in a group of this peer's, and gives it another key, which those who are not in it
+     * any more do not get.
+     *
+     * # Errors
+     * [`FogError::UnknownGroup`], [`FogError::NotGroupCreator`], and those of
+     * [`MeshNode::create_group`].
+     */
+    func changeGroup(group: String, members: [String]) throws
+
+    /**
+     * Says goodbye, lets what waits leave for at most two seconds, and ends the node. Events that came
+     * before can still be received. Closing again does nothing. Releasing the last reference closes it
+     * too.
+     */
+    func close()
+
+    /**
+     * Keeps a TCP link with whoever answers at an address: it is dialled again when it ends.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Closed`].
+     */
+    func connect(address: String) throws
+
+    /**
+     * Makes a group of this peer and others who are known, and invites them; returns its identifier.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
+     */
+    func createGroup(name: String, members: [String]) throws  -> String
+
+    /**
+     * Keeps no link with an address any more, and ends the one it has. `false` if it kept none.
+     *
+     * # Errors
+     * As [`MeshNode::connect`].
+     */
+    func disconnect(address: String) throws  -> Bool
+
+    /**
+     * Groups this peer is in.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func groups() throws  -> [MeshGroup]
+
+    /**
+     * The newest messages with numbers below `before`, the newest first. None without a file.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    func history(limit: UInt32, before: UInt64?) throws  -> [MeshMessage]
+
+    /**
+     * Who this is: 16 hexadecimal digits.
+     */
+    func id()  -> String
+
+    /**
+     * Leaves a group; nobody is told. `false` if this peer is in no such group.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a group that is none, [`FogError::Closed`], and those of storage.
+     */
+    func leaveGroup(group: String) throws  -> Bool
+
+    /**
+     * Makes a link to another node of this program, without any socket.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func linkWith(other: MeshNode) throws
+
+    /**
+     * Accepts TCP links at an address; returns it, with the port that was chosen where 0 was asked for.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
+     * [`FogError::Closed`].
+     */
+    func listen(address: String) throws  -> String
+
+    /**
+     * Addresses that TCP links are accepted on.
+     */
+    func listening()  -> [String]
+
+    /**
+     * Tells a peer that the user saw its message.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a peer that is
+     * none, [`FogError::Closed`].
+     */
+    func markRead(peer: String, id: String) throws
+
+    /**
+     * What this peer is called.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func nickname() throws  -> String
+
+    /**
+     * Offers a file on disk of at most a GiB to a peer, which takes it in chunks, when it wants; returns
+     * what the file is known by. It is read when it is asked for: leave it as it is until then. Only
+     * peers of this library understand.
+     *
+     * # Errors
+     * [`FogError::NotUnderstood`], [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`],
+     * [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`],
+     * and those of storage.
+     */
+    func offerFile(peer: String, path: String, mime: String) throws  -> String
+
+    /**
+     * Peers that are known.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func peers() throws  -> [MeshPeer]
+
+    /**
+     * A wait for the next event, which [`MeshNode::try_receive`] then takes. In two calls, for else an
+     * event could be lost with a wait that is given up.
+     */
+    func readable()  -> Readiness
+
+    /**
+     * Sends a file of at most a MiB in one piece, to one peer, or without one to everybody near. It is
+     * sent once; what is lost is not sent again.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`].
+     */
+    func sendFile(peer: String?, file: MeshFile) throws
+
+    /**
+     * Writes to a group; returns what the message is known by.
+     *
+     * # Errors
+     * [`FogError::UnknownGroup`], [`FogError::InvalidMeshContent`], [`FogError::InvalidArgument`] for a
+     * group that is none, [`FogError::Closed`], and those of storage.
+     */
+    func sendGroup(group: String, text: String) throws  -> String
+
+    /**
+     * Writes to one peer; returns what the message is known by. It is kept, and on disk if there is a
+     * file, and sent until the peer has it or a day has passed.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
+     */
+    func sendPrivate(peer: String, text: String) throws  -> String
+
+    /**
+     * Writes to everybody near; returns what the message is known by.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`], [`FogError::Closed`], and those of storage.
+     */
+    func sendPublic(text: String) throws  -> String
+
+    /**
+     * Gives this peer another name.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`], [`FogError::Closed`], and those of storage.
+     */
+    func setNickname(nickname: String) throws
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func stats() throws  -> MeshNodeStats
+
+    /**
+     * The next event, if one is there.
+     *
+     * # Errors
+     * [`FogError::Closed`] when there is none and none will come.
+     */
+    func tryReceive() throws  -> MeshEvent?
+
+}
+/**
+ * A peer of a BitChat mesh that runs on a thread of this process: over TCP, over radios, and to other
+ * nodes of the program.
+ *
+ * What it says was sent or received is on disk, if it has a file: started again with the same file it
+ * is the same peer, goes on delivering what waited, and shows nothing twice. Its methods do not wait for
+ * the network.
+ */
+open class MeshNode: MeshNodeProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_meshnode(self.handle, $0) }
+    }
+    /**
+     * Starts a node. One that has a file is called what it was before if `nickname` is empty.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`] for a nickname that is empty or longer than 255 bytes,
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
+     * [`FogError::Node`], and those of storage.
+     */
+public convenience init(nickname: String, config: MeshNodeConfig? = nil)throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_meshnode_new(
+        FfiConverterString.lower(nickname),
+        FfiConverterOptionTypeMeshNodeConfig.lower(config),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_meshnode(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Takes a file that was offered, and writes it to `path`: to `path` with `.part` behind it until it is
+     * whole.
+     *
+     * # Errors
+     * [`FogError::UnknownFile`], [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a file that is
+     * none, [`FogError::Closed`], and those of storage.
+     */
+open func acceptFile(file: String, path: String)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_accept_file(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(file),
+        FfiConverterString.lower(path),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Talks over a radio too.
+     *
+     * # Errors
+     * [`FogError::HostCallback`] if its `limits` or `attach` throw, [`FogError::MeshBusy`] for a ninth
+     * radio, [`FogError::Closed`].
+     */
+open func addRadio(radio: BleRadio)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_add_radio(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeBleRadio_lower(radio),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Offers a file no longer, or does not take the rest of it. `false` if there is no such file.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a file that is none, [`FogError::Closed`].
+     */
+open func cancelFile(file: String)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_cancel_file(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(file),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Changes who is in a group of this peer's, and gives it another key, which those who are not in it
+     * any more do not get.
+     *
+     * # Errors
+     * [`FogError::UnknownGroup`], [`FogError::NotGroupCreator`], and those of
+     * [`MeshNode::create_group`].
+     */
+open func changeGroup(group: String, members: [String])throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_change_group(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(group),
+        FfiConverterSequenceString.lower(members),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Says goodbye, lets what waits leave for at most two seconds, and ends the node. Events that came
+     * before can still be received. Closing again does nothing. Releasing the last reference closes it
+     * too.
+     */
+open func close()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_close(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Keeps a TCP link with whoever answers at an address: it is dialled again when it ends.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Closed`].
+     */
+open func connect(address: String)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_connect(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(address),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Makes a group of this peer and others who are known, and invites them; returns its identifier.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
+     */
+open func createGroup(name: String, members: [String])throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),
+        FfiConverterSequenceString.lower(members),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Keeps no link with an address any more, and ends the one it has. `false` if it kept none.
+     *
+     * # Errors
+     * As [`MeshNode::connect`].
+     */
+open func disconnect(address: String)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_disconnect(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(address),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Groups this peer is in.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func groups()throws  -> [MeshGroup]  {
+    return try  FfiConverterSequenceTypeMeshGroup.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_groups(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The newest messages with numbers below `before`, the newest first. None without a file.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+open func history(limit: UInt32 = UInt32(100), before: UInt64? = nil)throws  -> [MeshMessage]  {
+    return try  FfiConverterSequenceTypeMeshMessage.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_history(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt32.lower(limit),
+        FfiConverterOptionUInt64.lower(before),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Who this is: 16 hexadecimal digits.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Leaves a group; nobody is told. `false` if this peer is in no such group.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a group that is none, [`FogError::Closed`], and those of storage.
+     */
+open func leaveGroup(group: String)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_leave_group(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(group),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Makes a link to another node of this program, without any socket.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func linkWith(other: MeshNode)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_link_with(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeMeshNode_lower(other),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Accepts TCP links at an address; returns it, with the port that was chosen where 0 was asked for.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
+     * [`FogError::Closed`].
+     */
+open func listen(address: String = "127.0.0.1:0")throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_listen(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(address),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Addresses that TCP links are accepted on.
+     */
+open func listening() -> [String]  {
+    return try!  FfiConverterSequenceString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_listening(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Tells a peer that the user saw its message.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a peer that is
+     * none, [`FogError::Closed`].
+     */
+open func markRead(peer: String, id: String)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_mark_read(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(peer),
+        FfiConverterString.lower(id),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * What this peer is called.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func nickname()throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_nickname(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Offers a file on disk of at most a GiB to a peer, which takes it in chunks, when it wants; returns
+     * what the file is known by. It is read when it is asked for: leave it as it is until then. Only
+     * peers of this library understand.
+     *
+     * # Errors
+     * [`FogError::NotUnderstood`], [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`],
+     * [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`],
+     * and those of storage.
+     */
+open func offerFile(peer: String, path: String, mime: String = "application/octet-stream")throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_offer_file(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(peer),
+        FfiConverterString.lower(path),
+        FfiConverterString.lower(mime),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Peers that are known.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func peers()throws  -> [MeshPeer]  {
+    return try  FfiConverterSequenceTypeMeshPeer.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_peers(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * A wait for the next event, which [`MeshNode::try_receive`] then takes. In two calls, for else an
+     * event could be lost with a wait that is given up.
+     */
+open func readable() -> Readiness  {
+    return try!  FfiConverterTypeReadiness_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_readable(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Sends a file of at most a MiB in one piece, to one peer, or without one to everybody near. It is
+     * sent once; what is lost is not sent again.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`].
+     */
+open func sendFile(peer: String?, file: MeshFile)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_send_file(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionString.lower(peer),
+        FfiConverterTypeMeshFile_lower(file),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Writes to a group; returns what the message is known by.
+     *
+     * # Errors
+     * [`FogError::UnknownGroup`], [`FogError::InvalidMeshContent`], [`FogError::InvalidArgument`] for a
+     * group that is none, [`FogError::Closed`], and those of storage.
+     */
+open func sendGroup(group: String, text: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_send_group(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(group),
+        FfiConverterString.lower(text),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Writes to one peer; returns what the message is known by. It is kept, and on disk if there is a
+     * file, and sent until the peer has it or a day has passed.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
+     */
+open func sendPrivate(peer: String, text: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_send_private(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(peer),
+        FfiConverterString.lower(text),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Writes to everybody near; returns what the message is known by.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`], [`FogError::Closed`], and those of storage.
+     */
+open func sendPublic(text: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_send_public(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(text),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Gives this peer another name.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`], [`FogError::Closed`], and those of storage.
+     */
+open func setNickname(nickname: String)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_set_nickname(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(nickname),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func stats()throws  -> MeshNodeStats  {
+    return try  FfiConverterTypeMeshNodeStats_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_stats(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The next event, if one is there.
+     *
+     * # Errors
+     * [`FogError::Closed`] when there is none and none will come.
+     */
+open func tryReceive()throws  -> MeshEvent?  {
+    return try  FfiConverterOptionTypeMeshEvent.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_try_receive(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshNode: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = MeshNode
+
+    public static func lift(_ handle: UInt64) throws -> MeshNode {
+        return MeshNode(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: MeshNode) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshNode {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: MeshNode, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshNode_lift(_ handle: UInt64) throws -> MeshNode {
+    return try FfiConverterTypeMeshNode.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshNode_lower(_ value: MeshNode) -> UInt64 {
+    return FfiConverterTypeMeshNode.lower(value)
+}
+
+
+
+
+
+
+/**
  * Sends and receives messages through a mixnet, over UDP.
  *
  * Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
@@ -5709,7 +7252,350 @@ public func FfiConverterTypeProblem_lower(_ value: Problem) -> UInt64 {
 
 
 /**
- * A wait for messages that takes none of them.
+ * Where a radio of the application tells what happens, from any thread.
+ *
+ * Peers are bytes, as the radio names them, at most 64; connections are numbers, none of which is used
+ * twice.
+ */
+public protocol RadioInboxProtocol: AnyObject, Sendable {
+
+    /**
+     * Bluetooth was turned on or off. A radio begins on. When it goes off its connections have ended,
+     * and it is told to advertise and to scan again when it is on.
+     */
+    func adapter(isOn: Bool)
+
+    /**
+     * A connection that was asked for could not be made.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    func connectFailed(peer: Data) throws
+
+    /**
+     * There is a connection, which this side began (it is the central) or the other.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    func connected(link: UInt64, peer: Data, isCentral: Bool, mtu: UInt16) throws
+
+    /**
+     * A connection has ended, by this side or not.
+     */
+    func disconnected(link: UInt64, byThisSide: Bool)
+
+    /**
+     * An advert with the service was heard, so loud in dBm, with this service data. `false` when it was
+     * not taken: an advert comes again.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    func discovered(peer: Data, rssiDbm: Int16, serviceData: Data?) throws  -> Bool
+
+    /**
+     * Another MTU was agreed on.
+     */
+    func mtuChanged(link: UInt64, mtu: UInt16)
+
+    /**
+     * A value came: a write to this side, or a notification. `false` when it was not taken: end the
+     * connection then, or do not answer the write.
+     */
+    func received(link: UInt64, value: Data)  -> Bool
+
+    /**
+     * Scanning, or advertising, ended, and not because it was told to. It is told to again after a
+     * while.
+     */
+    func stopped(isScanning: Bool)
+
+    /**
+     * Notifications go now: to the peer where this side is the peripheral, from it where it is the
+     * central.
+     */
+    func subscribed(link: UInt64)
+
+    /**
+     * They go no more.
+     */
+    func unsubscribed(link: UInt64)
+
+    /**
+     * After a write or notification was refused: there is room again.
+     */
+    func writable(link: UInt64)
+
+}
+/**
+ * Where a radio of the application tells what happens, from any thread.
+ *
+ * Peers are bytes, as the radio names them, at most 64; connections are numbers, none of which is used
+ * twice.
+ */
+open class RadioInbox: RadioInboxProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_radioinbox(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_radioinbox(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Bluetooth was turned on or off. A radio begins on. When it goes off its connections have ended,
+     * and it is told to advertise and to scan again when it is on.
+     */
+open func adapter(isOn: Bool)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_adapter(
+            self.uniffiCloneHandle(),
+        FfiConverterBool.lower(isOn),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * A connection that was asked for could not be made.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+open func connectFailed(peer: Data)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_connect_failed(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(peer),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * There is a connection, which this side began (it is the central) or the other.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+open func connected(link: UInt64, peer: Data, isCentral: Bool, mtu: UInt16)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_connected(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),
+        FfiConverterData.lower(peer),
+        FfiConverterBool.lower(isCentral),
+        FfiConverterUInt16.lower(mtu),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * A connection has ended, by this side or not.
+     */
+open func disconnected(link: UInt64, byThisSide: Bool)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_disconnected(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),
+        FfiConverterBool.lower(byThisSide),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * An advert with the service was heard, so loud in dBm, with this service data. `false` when it was
+     * not taken: an advert comes again.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+open func discovered(peer: Data, rssiDbm: Int16, serviceData: Data? = nil)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_discovered(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(peer),
+        FfiConverterInt16.lower(rssiDbm),
+        FfiConverterOptionData.lower(serviceData),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Another MTU was agreed on.
+     */
+open func mtuChanged(link: UInt64, mtu: UInt16)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_mtu_changed(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),
+        FfiConverterUInt16.lower(mtu),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * A value came: a write to this side, or a notification. `false` when it was not taken: end the
+     * connection then, or do not answer the write.
+     */
+open func received(link: UInt64, value: Data) -> Bool  {
+    return try!  FfiConverterBool.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_received(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),
+        FfiConverterData.lower(value),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Scanning, or advertising, ended, and not because it was told to. It is told to again after a
+     * while.
+     */
+open func stopped(isScanning: Bool)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_stopped(
+            self.uniffiCloneHandle(),
+        FfiConverterBool.lower(isScanning),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Notifications go now: to the peer where this side is the peripheral, from it where it is the
+     * central.
+     */
+open func subscribed(link: UInt64)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_subscribed(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * They go no more.
+     */
+open func unsubscribed(link: UInt64)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_unsubscribed(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * After a write or notification was refused: there is room again.
+     */
+open func writable(link: UInt64)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_radioinbox_writable(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(link),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRadioInbox: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = RadioInbox
+
+    public static func lift(_ handle: UInt64) throws -> RadioInbox {
+        return RadioInbox(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: RadioInbox) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RadioInbox {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: RadioInbox, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRadioInbox_lift(_ handle: UInt64) throws -> RadioInbox {
+    return try FfiConverterTypeRadioInbox.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRadioInbox_lower(_ value: RadioInbox) -> UInt64 {
+    return FfiConverterTypeRadioInbox.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A wait for messages or events that takes none of them.
  */
 public protocol ReadinessProtocol: AnyObject, Sendable {
 
@@ -5719,16 +7605,16 @@ public protocol ReadinessProtocol: AnyObject, Sendable {
     func cancel()
 
     /**
-     * Ends when there is a message to receive, or when none will come. It can be waited for once.
+     * Ends when there is something to receive, or when nothing will come. It can be waited for once.
      *
      * # Errors
-     * [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+     * [`FogError::Closed`] if what is received from was released, [`FogError::Cancelled`].
      */
     func waitUncancellably() async throws
 
 }
 /**
- * A wait for messages that takes none of them.
+ * A wait for messages or events that takes none of them.
  */
 open class Readiness: ReadinessProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -5795,10 +7681,10 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * Ends when there is a message to receive, or when none will come. It can be waited for once.
+     * Ends when there is something to receive, or when nothing will come. It can be waited for once.
      *
      * # Errors
-     * [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+     * [`FogError::Closed`] if what is received from was released, [`FogError::Cancelled`].
      */
 open func waitUncancellably()async throws   {
     return
@@ -11181,6 +13067,644 @@ public func FfiConverterTypeMemo_lower(_ value: Memo) -> RustBuffer {
 
 
 /**
+ * A file in one piece.
+ */
+public struct MeshFile: Equatable, Hashable, Codable {
+    /**
+     * What is in it.
+     */
+    public let content: Data
+    /**
+     * What it is called. One that came is called so by somebody else: no path to write to.
+     */
+    public let name: String?
+    /**
+     * Its media type.
+     */
+    public let mime: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What is in it.
+         */content: Data,
+        /**
+         * What it is called. One that came is called so by somebody else: no path to write to.
+         */name: String? = nil,
+        /**
+         * Its media type.
+         */mime: String? = nil) {
+        self.content = content
+        self.name = name
+        self.mime = mime
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshFile: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshFile: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshFile {
+        return
+            try MeshFile(
+                content: FfiConverterData.read(from: &buf),
+                name: FfiConverterOptionString.read(from: &buf),
+                mime: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MeshFile, into buf: inout [UInt8]) {
+        FfiConverterData.write(value.content, into: &buf)
+        FfiConverterOptionString.write(value.name, into: &buf)
+        FfiConverterOptionString.write(value.mime, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshFile_lift(_ buf: RustBuffer) throws -> MeshFile {
+    return try FfiConverterTypeMeshFile.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshFile_lower(_ value: MeshFile) -> RustBuffer {
+    return FfiConverterTypeMeshFile.lower(value)
+}
+
+
+/**
+ * A group of the mesh that this peer is in.
+ */
+public struct MeshGroup: Equatable, Hashable, Codable {
+    /**
+     * The group, 32 hexadecimal digits.
+     */
+    public let id: String
+    /**
+     * What it is called.
+     */
+    public let name: String
+    /**
+     * Who is in it, the one who made it first.
+     */
+    public let members: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The group, 32 hexadecimal digits.
+         */id: String,
+        /**
+         * What it is called.
+         */name: String,
+        /**
+         * Who is in it, the one who made it first.
+         */members: [String]) {
+        self.id = id
+        self.name = name
+        self.members = members
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshGroup: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshGroup: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshGroup {
+        return
+            try MeshGroup(
+                id: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                members: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MeshGroup, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterSequenceString.write(value.members, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshGroup_lift(_ buf: RustBuffer) throws -> MeshGroup {
+    return try FfiConverterTypeMeshGroup.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshGroup_lower(_ value: MeshGroup) -> RustBuffer {
+    return FfiConverterTypeMeshGroup.lower(value)
+}
+
+
+/**
+ * A message of a mesh node's history.
+ */
+public struct MeshMessage: Equatable, Hashable, Codable {
+    /**
+     * Its number: what came or was sent later has a higher one.
+     */
+    public let number: UInt64
+    /**
+     * What sender and receiver know it by.
+     */
+    public let id: String
+    /**
+     * Who wrote it; of a private one from here, whom it is for.
+     */
+    public let peer: String
+    /**
+     * Whether it was written here.
+     */
+    public let isOwn: Bool
+    /**
+     * Whether it is for one peer.
+     */
+    public let isPrivate: Bool
+    /**
+     * The group it is for, if it is for one.
+     */
+    public let group: String?
+    /**
+     * Its text.
+     */
+    public let text: String
+    /**
+     * When it was written, says its writer, in milliseconds since 1970.
+     */
+    public let unixMs: UInt64
+    /**
+     * How far one from here has come.
+     */
+    public let state: DeliveryState
+    /**
+     * The neighbour it came from, if it is known.
+     */
+    public let via: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its number: what came or was sent later has a higher one.
+         */number: UInt64,
+        /**
+         * What sender and receiver know it by.
+         */id: String,
+        /**
+         * Who wrote it; of a private one from here, whom it is for.
+         */peer: String,
+        /**
+         * Whether it was written here.
+         */isOwn: Bool,
+        /**
+         * Whether it is for one peer.
+         */isPrivate: Bool,
+        /**
+         * The group it is for, if it is for one.
+         */group: String?,
+        /**
+         * Its text.
+         */text: String,
+        /**
+         * When it was written, says its writer, in milliseconds since 1970.
+         */unixMs: UInt64,
+        /**
+         * How far one from here has come.
+         */state: DeliveryState,
+        /**
+         * The neighbour it came from, if it is known.
+         */via: String?) {
+        self.number = number
+        self.id = id
+        self.peer = peer
+        self.isOwn = isOwn
+        self.isPrivate = isPrivate
+        self.group = group
+        self.text = text
+        self.unixMs = unixMs
+        self.state = state
+        self.via = via
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshMessage: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshMessage: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshMessage {
+        return
+            try MeshMessage(
+                number: FfiConverterUInt64.read(from: &buf),
+                id: FfiConverterString.read(from: &buf),
+                peer: FfiConverterString.read(from: &buf),
+                isOwn: FfiConverterBool.read(from: &buf),
+                isPrivate: FfiConverterBool.read(from: &buf),
+                group: FfiConverterOptionString.read(from: &buf),
+                text: FfiConverterString.read(from: &buf),
+                unixMs: FfiConverterUInt64.read(from: &buf),
+                state: FfiConverterTypeDeliveryState.read(from: &buf),
+                via: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MeshMessage, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.number, into: &buf)
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.peer, into: &buf)
+        FfiConverterBool.write(value.isOwn, into: &buf)
+        FfiConverterBool.write(value.isPrivate, into: &buf)
+        FfiConverterOptionString.write(value.group, into: &buf)
+        FfiConverterString.write(value.text, into: &buf)
+        FfiConverterUInt64.write(value.unixMs, into: &buf)
+        FfiConverterTypeDeliveryState.write(value.state, into: &buf)
+        FfiConverterOptionString.write(value.via, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshMessage_lift(_ buf: RustBuffer) throws -> MeshMessage {
+    return try FfiConverterTypeMeshMessage.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshMessage_lower(_ value: MeshMessage) -> RustBuffer {
+    return FfiConverterTypeMeshMessage.lower(value)
+}
+
+
+/**
+ * How a mesh node is made. What is left out keeps the library's default.
+ */
+public struct MeshNodeConfig: Equatable, Hashable, Codable {
+    /**
+     * Where it keeps its secrets, what waits to be delivered, and its messages. Without one, it is a
+     * new peer at every start and forgets everything.
+     */
+    public let file: String?
+    /**
+     * Addresses to accept TCP links on, of which port 0 is any that is free.
+     */
+    public let listen: [String]
+    /**
+     * Addresses to keep a TCP link with, whoever answers.
+     */
+    public let connect: [String]
+    /**
+     * Events that wait to be received; without a number, 4,096. When there are more, the oldest are
+     * dropped, and counted.
+     */
+    public let eventsMax: UInt32?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Where it keeps its secrets, what waits to be delivered, and its messages. Without one, it is a
+         * new peer at every start and forgets everything.
+         */file: String? = nil,
+        /**
+         * Addresses to accept TCP links on, of which port 0 is any that is free.
+         */listen: [String] = [],
+        /**
+         * Addresses to keep a TCP link with, whoever answers.
+         */connect: [String] = [],
+        /**
+         * Events that wait to be received; without a number, 4,096. When there are more, the oldest are
+         * dropped, and counted.
+         */eventsMax: UInt32? = nil) {
+        self.file = file
+        self.listen = listen
+        self.connect = connect
+        self.eventsMax = eventsMax
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshNodeConfig: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshNodeConfig: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshNodeConfig {
+        return
+            try MeshNodeConfig(
+                file: FfiConverterOptionString.read(from: &buf),
+                listen: FfiConverterSequenceString.read(from: &buf),
+                connect: FfiConverterSequenceString.read(from: &buf),
+                eventsMax: FfiConverterOptionUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MeshNodeConfig, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.file, into: &buf)
+        FfiConverterSequenceString.write(value.listen, into: &buf)
+        FfiConverterSequenceString.write(value.connect, into: &buf)
+        FfiConverterOptionUInt32.write(value.eventsMax, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshNodeConfig_lift(_ buf: RustBuffer) throws -> MeshNodeConfig {
+    return try FfiConverterTypeMeshNodeConfig.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshNodeConfig_lower(_ value: MeshNodeConfig) -> RustBuffer {
+    return FfiConverterTypeMeshNodeConfig.lower(value)
+}
+
+
+/**
+ * What a mesh node counted since its start.
+ */
+public struct MeshNodeStats: Equatable, Hashable, Codable {
+    /**
+     * Links that are up.
+     */
+    public let links: UInt64
+    /**
+     * Bytes of frames that came in.
+     */
+    public let bytesIn: UInt64
+    /**
+     * Bytes of frames that left.
+     */
+    public let bytesOut: UInt64
+    /**
+     * Events that nobody received in time.
+     */
+    public let eventsDropped: UInt64
+    /**
+     * Envelopes that are carried for others.
+     */
+    public let carried: UInt64
+    /**
+     * Private messages that wait to be delivered.
+     */
+    public let waiting: UInt64
+    /**
+     * What the rules did, and refused, each by its name.
+     */
+    public let rules: [String: UInt64]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Links that are up.
+         */links: UInt64,
+        /**
+         * Bytes of frames that came in.
+         */bytesIn: UInt64,
+        /**
+         * Bytes of frames that left.
+         */bytesOut: UInt64,
+        /**
+         * Events that nobody received in time.
+         */eventsDropped: UInt64,
+        /**
+         * Envelopes that are carried for others.
+         */carried: UInt64,
+        /**
+         * Private messages that wait to be delivered.
+         */waiting: UInt64,
+        /**
+         * What the rules did, and refused, each by its name.
+         */rules: [String: UInt64]) {
+        self.links = links
+        self.bytesIn = bytesIn
+        self.bytesOut = bytesOut
+        self.eventsDropped = eventsDropped
+        self.carried = carried
+        self.waiting = waiting
+        self.rules = rules
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshNodeStats: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshNodeStats: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshNodeStats {
+        return
+            try MeshNodeStats(
+                links: FfiConverterUInt64.read(from: &buf),
+                bytesIn: FfiConverterUInt64.read(from: &buf),
+                bytesOut: FfiConverterUInt64.read(from: &buf),
+                eventsDropped: FfiConverterUInt64.read(from: &buf),
+                carried: FfiConverterUInt64.read(from: &buf),
+                waiting: FfiConverterUInt64.read(from: &buf),
+                rules: FfiConverterDictionaryStringUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MeshNodeStats, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.links, into: &buf)
+        FfiConverterUInt64.write(value.bytesIn, into: &buf)
+        FfiConverterUInt64.write(value.bytesOut, into: &buf)
+        FfiConverterUInt64.write(value.eventsDropped, into: &buf)
+        FfiConverterUInt64.write(value.carried, into: &buf)
+        FfiConverterUInt64.write(value.waiting, into: &buf)
+        FfiConverterDictionaryStringUInt64.write(value.rules, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshNodeStats_lift(_ buf: RustBuffer) throws -> MeshNodeStats {
+    return try FfiConverterTypeMeshNodeStats.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshNodeStats_lower(_ value: MeshNodeStats) -> RustBuffer {
+    return FfiConverterTypeMeshNodeStats.lower(value)
+}
+
+
+/**
+ * What is known of a peer of the mesh.
+ */
+public struct MeshPeer: Equatable, Hashable, Codable {
+    /**
+     * Who: 16 hexadecimal digits.
+     */
+    public let id: String
+    /**
+     * What it wants to be called.
+     */
+    public let nickname: String
+    /**
+     * Its key for sessions, 32 bytes.
+     */
+    public let noiseKey: Data
+    /**
+     * Whether it was heard of in the last minute.
+     */
+    public let isReachable: Bool
+    /**
+     * Whether it has a link here.
+     */
+    public let isLinked: Bool
+    /**
+     * Whether there is a session with it.
+     */
+    public let hasSession: Bool
+    /**
+     * Whom it has links to, says it.
+     */
+    public let neighbours: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Who: 16 hexadecimal digits.
+         */id: String,
+        /**
+         * What it wants to be called.
+         */nickname: String,
+        /**
+         * Its key for sessions, 32 bytes.
+         */noiseKey: Data,
+        /**
+         * Whether it was heard of in the last minute.
+         */isReachable: Bool,
+        /**
+         * Whether it has a link here.
+         */isLinked: Bool,
+        /**
+         * Whether there is a session with it.
+         */hasSession: Bool,
+        /**
+         * Whom it has links to, says it.
+         */neighbours: [String]) {
+        self.id = id
+        self.nickname = nickname
+        self.noiseKey = noiseKey
+        self.isReachable = isReachable
+        self.isLinked = isLinked
+        self.hasSession = hasSession
+        self.neighbours = neighbours
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshPeer: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshPeer: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshPeer {
+        return
+            try MeshPeer(
+                id: FfiConverterString.read(from: &buf),
+                nickname: FfiConverterString.read(from: &buf),
+                noiseKey: FfiConverterData.read(from: &buf),
+                isReachable: FfiConverterBool.read(from: &buf),
+                isLinked: FfiConverterBool.read(from: &buf),
+                hasSession: FfiConverterBool.read(from: &buf),
+                neighbours: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MeshPeer, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.nickname, into: &buf)
+        FfiConverterData.write(value.noiseKey, into: &buf)
+        FfiConverterBool.write(value.isReachable, into: &buf)
+        FfiConverterBool.write(value.isLinked, into: &buf)
+        FfiConverterBool.write(value.hasSession, into: &buf)
+        FfiConverterSequenceString.write(value.neighbours, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshPeer_lift(_ buf: RustBuffer) throws -> MeshPeer {
+    return try FfiConverterTypeMeshPeer.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshPeer_lower(_ value: MeshPeer) -> RustBuffer {
+    return FfiConverterTypeMeshPeer.lower(value)
+}
+
+
+/**
  * How a mixnet client is made. What is left out keeps the library's default.
  */
 public struct MixnetClientConfig: Equatable, Hashable, Codable {
@@ -12849,6 +15373,85 @@ public func FfiConverterTypeProposalContent_lift(_ buf: RustBuffer) throws -> Pr
 #endif
 public func FfiConverterTypeProposalContent_lower(_ value: ProposalContent) -> RustBuffer {
     return FfiConverterTypeProposalContent.lower(value)
+}
+
+
+/**
+ * What a radio can do.
+ */
+public struct RadioLimits: Equatable, Hashable, Codable {
+    /**
+     * Whether it scans and connects.
+     */
+    public let isCentral: Bool
+    /**
+     * Whether it advertises and is connected to.
+     */
+    public let isPeripheral: Bool
+    /**
+     * Most connections at once, in both roles together.
+     */
+    public let linksMax: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether it scans and connects.
+         */isCentral: Bool,
+        /**
+         * Whether it advertises and is connected to.
+         */isPeripheral: Bool,
+        /**
+         * Most connections at once, in both roles together.
+         */linksMax: UInt32) {
+        self.isCentral = isCentral
+        self.isPeripheral = isPeripheral
+        self.linksMax = linksMax
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RadioLimits: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRadioLimits: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RadioLimits {
+        return
+            try RadioLimits(
+                isCentral: FfiConverterBool.read(from: &buf),
+                isPeripheral: FfiConverterBool.read(from: &buf),
+                linksMax: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: RadioLimits, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.isCentral, into: &buf)
+        FfiConverterBool.write(value.isPeripheral, into: &buf)
+        FfiConverterUInt32.write(value.linksMax, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRadioLimits_lift(_ buf: RustBuffer) throws -> RadioLimits {
+    return try FfiConverterTypeRadioLimits.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRadioLimits_lower(_ value: RadioLimits) -> RustBuffer {
+    return FfiConverterTypeRadioLimits.lower(value)
 }
 
 
@@ -15614,6 +18217,122 @@ public func FfiConverterTypeConstraint_lift(_ buf: RustBuffer) throws -> Constra
 #endif
 public func FfiConverterTypeConstraint_lower(_ value: Constraint) -> RustBuffer {
     return FfiConverterTypeConstraint.lower(value)
+}
+
+
+
+/**
+ * How far a message of this peer has come. Each state is one that was heard of, none is supposed.
+ */
+
+public enum DeliveryState: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * It waits: there is no link or no session.
+     */
+    case waiting
+    /**
+     * It left over a link.
+     */
+    case sent
+    /**
+     * Somebody else passes it on, says that it has it (by a set that errs once in a hundred times), or
+     * was given it to carry.
+     */
+    case relayed
+    /**
+     * The receiver has it.
+     */
+    case delivered
+    /**
+     * The receiver's user saw it.
+     */
+    case read
+    /**
+     * It was given up. The receiver may have it nevertheless.
+     */
+    case givenUp
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension DeliveryState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDeliveryState: FfiConverterRustBuffer {
+    typealias SwiftType = DeliveryState
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DeliveryState {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .waiting
+
+        case 2: return .sent
+
+        case 3: return .relayed
+
+        case 4: return .delivered
+
+        case 5: return .read
+
+        case 6: return .givenUp
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: DeliveryState, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .waiting:
+            writeInt(&buf, Int32(1))
+
+
+        case .sent:
+            writeInt(&buf, Int32(2))
+
+
+        case .relayed:
+            writeInt(&buf, Int32(3))
+
+
+        case .delivered:
+            writeInt(&buf, Int32(4))
+
+
+        case .read:
+            writeInt(&buf, Int32(5))
+
+
+        case .givenUp:
+            writeInt(&buf, Int32(6))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeliveryState_lift(_ buf: RustBuffer) throws -> DeliveryState {
+    return try FfiConverterTypeDeliveryState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeliveryState_lower(_ value: DeliveryState) -> RustBuffer {
+    return FfiConverterTypeDeliveryState.lower(value)
 }
 
 
@@ -20875,6 +23594,614 @@ public func FfiConverterTypeLeftOutReason_lower(_ value: LeftOutReason) -> RustB
 
 
 /**
+ * Something that happened to a mesh node. Peers are 16 hexadecimal digits, groups 32, files in
+ * chunks 64.
+ */
+
+public enum MeshEvent: Equatable, Hashable, Codable {
+
+    /**
+     * A peer announced itself, or came back.
+     */
+    case peerJoined(
+        /**
+         * Who.
+         */peer: String
+    )
+    /**
+     * A peer has left, or nothing was heard of it for a minute.
+     */
+    case peerLeft(
+        /**
+         * Who.
+         */peer: String
+    )
+    /**
+     * A peer's name, capabilities or neighbours changed.
+     */
+    case peerChanged(
+        /**
+         * Who.
+         */peer: String
+    )
+    /**
+     * There is a session: who this is has been proved.
+     */
+    case sessionReady(
+        /**
+         * Who.
+         */peer: String,
+        /**
+         * The key it proved to hold, 32 bytes.
+         */noiseKey: Data
+    )
+    /**
+     * A public message, whose sender is verified.
+     */
+    case publicMessage(
+        /**
+         * What the message is known by.
+         */id: String,
+        /**
+         * Who wrote it.
+         */from: String,
+        /**
+         * Its text.
+         */text: String,
+        /**
+         * When it was written, says its writer, in milliseconds since 1970.
+         */unixMs: UInt64,
+        /**
+         * The neighbour it came from, if it is known.
+         */via: String?,
+        /**
+         * Hops it seems to have taken: nothing proves the number.
+         */hops: UInt8
+    )
+    /**
+     * A private message.
+     */
+    case privateMessage(
+        /**
+         * What the message is known by, for [`MeshNode::mark_read`].
+         */id: String,
+        /**
+         * Who wrote it.
+         */from: String,
+        /**
+         * Its text.
+         */text: String,
+        /**
+         * The neighbour it came from, if it is known.
+         */via: String?
+    )
+    /**
+     * How far a message of this peer has come.
+     */
+    case delivery(
+        /**
+         * What the message is known by.
+         */id: String,
+        /**
+         * Its state.
+         */state: DeliveryState
+    )
+    /**
+     * A file in one piece.
+     */
+    case file(
+        /**
+         * Who sent it.
+         */from: String,
+        /**
+         * Whether it is for this peer alone.
+         */isPrivate: Bool,
+        /**
+         * The file.
+         */file: MeshFile
+    )
+    /**
+     * A part of a voice burst.
+     */
+    case voice(
+        /**
+         * Who speaks.
+         */from: String,
+        /**
+         * Whether it is for this peer alone.
+         */isPrivate: Bool,
+        /**
+         * The part, as the mesh encodes it.
+         */frame: Data
+    )
+    /**
+     * This peer was taken into a group, or the group changed.
+     */
+    case group(
+        /**
+         * The group.
+         */group: String,
+        /**
+         * Whose it is.
+         */creator: String
+    )
+    /**
+     * A message to a group.
+     */
+    case groupMessage(
+        /**
+         * The group.
+         */group: String,
+        /**
+         * What the message is known by.
+         */id: String,
+        /**
+         * Who wrote it: a member.
+         */from: String,
+        /**
+         * Its text.
+         */text: String,
+        /**
+         * When it was written, says its writer, in milliseconds since 1970.
+         */unixMs: UInt64
+    )
+    /**
+     * A step towards a call.
+     */
+    case call(
+        /**
+         * Who.
+         */from: String,
+        /**
+         * The step, as the mesh encodes it.
+         */signal: Data
+    )
+    /**
+     * Something private of a type that means nothing here.
+     */
+    case other(
+        /**
+         * Who.
+         */from: String,
+        /**
+         * The type.
+         */kind: UInt8,
+        /**
+         * The body.
+         */body: Data
+    )
+    /**
+     * A peer offers a file in chunks. [`MeshNode::accept_file`] takes it.
+     */
+    case fileOffered(
+        /**
+         * Who.
+         */from: String,
+        /**
+         * What names the file.
+         */file: String,
+        /**
+         * What it is called. It came from somebody else: no path to write to.
+         */title: String,
+        /**
+         * Its media type.
+         */mime: String,
+        /**
+         * Its length in bytes.
+         */length: UInt64
+    )
+    /**
+     * A file in chunks goes on. Said about a hundred times for each file, and at its end.
+     */
+    case fileProgress(
+        /**
+         * The file.
+         */file: String,
+        /**
+         * Who sends it, or has asked for it.
+         */peer: String,
+        /**
+         * Whether it is sent from here.
+         */isSent: Bool,
+        /**
+         * Bytes that have come, or that were asked for and sent.
+         */done: UInt64,
+        /**
+         * All of them.
+         */length: UInt64
+    )
+    /**
+     * A file in chunks is whole, and on disk.
+     */
+    case fileReceived(
+        /**
+         * The file.
+         */file: String,
+        /**
+         * Who sent it.
+         */from: String,
+        /**
+         * Where it is.
+         */path: String
+    )
+    /**
+     * A file in chunks was given up.
+     */
+    case fileFailed(
+        /**
+         * The file.
+         */file: String,
+        /**
+         * Why, if this binding has a word for it.
+         */why: MeshFileEnd?
+    )
+    /**
+     * A link is up: over TCP, a radio, or to a node in the same program.
+     */
+    case linkUp(
+        /**
+         * Its number.
+         */link: UInt64
+    )
+    /**
+     * A link is down.
+     */
+    case linkDown(
+        /**
+         * Its number.
+         */link: UInt64
+    )
+    /**
+     * A radio of the application threw: what it was asked is not done, and if that was for one of its
+     * connections, that one ends.
+     */
+    case radioFailed(
+        /**
+         * Which radio: 0 is the first one that was added.
+         */radio: UInt64,
+        /**
+         * What it threw.
+         */reason: String
+    )
+    /**
+     * Something that this binding has no words for.
+     */
+    case unknown
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshEvent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
+    typealias SwiftType = MeshEvent
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshEvent {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .peerJoined(peer: try FfiConverterString.read(from: &buf)
+        )
+
+        case 2: return .peerLeft(peer: try FfiConverterString.read(from: &buf)
+        )
+
+        case 3: return .peerChanged(peer: try FfiConverterString.read(from: &buf)
+        )
+
+        case 4: return .sessionReady(peer: try FfiConverterString.read(from: &buf), noiseKey: try FfiConverterData.read(from: &buf)
+        )
+
+        case 5: return .publicMessage(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), unixMs: try FfiConverterUInt64.read(from: &buf), via: try FfiConverterOptionString.read(from: &buf), hops: try FfiConverterUInt8.read(from: &buf)
+        )
+
+        case 6: return .privateMessage(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), via: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 7: return .delivery(id: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeDeliveryState.read(from: &buf)
+        )
+
+        case 8: return .file(from: try FfiConverterString.read(from: &buf), isPrivate: try FfiConverterBool.read(from: &buf), file: try FfiConverterTypeMeshFile.read(from: &buf)
+        )
+
+        case 9: return .voice(from: try FfiConverterString.read(from: &buf), isPrivate: try FfiConverterBool.read(from: &buf), frame: try FfiConverterData.read(from: &buf)
+        )
+
+        case 10: return .group(group: try FfiConverterString.read(from: &buf), creator: try FfiConverterString.read(from: &buf)
+        )
+
+        case 11: return .groupMessage(group: try FfiConverterString.read(from: &buf), id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), unixMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 12: return .call(from: try FfiConverterString.read(from: &buf), signal: try FfiConverterData.read(from: &buf)
+        )
+
+        case 13: return .other(from: try FfiConverterString.read(from: &buf), kind: try FfiConverterUInt8.read(from: &buf), body: try FfiConverterData.read(from: &buf)
+        )
+
+        case 14: return .fileOffered(from: try FfiConverterString.read(from: &buf), file: try FfiConverterString.read(from: &buf), title: try FfiConverterString.read(from: &buf), mime: try FfiConverterString.read(from: &buf), length: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 15: return .fileProgress(file: try FfiConverterString.read(from: &buf), peer: try FfiConverterString.read(from: &buf), isSent: try FfiConverterBool.read(from: &buf), done: try FfiConverterUInt64.read(from: &buf), length: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 16: return .fileReceived(file: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), path: try FfiConverterString.read(from: &buf)
+        )
+
+        case 17: return .fileFailed(file: try FfiConverterString.read(from: &buf), why: try FfiConverterOptionTypeMeshFileEnd.read(from: &buf)
+        )
+
+        case 18: return .linkUp(link: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 19: return .linkDown(link: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 20: return .radioFailed(radio: try FfiConverterUInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
+        )
+
+        case 21: return .unknown
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: MeshEvent, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .peerJoined(peer):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(peer, into: &buf)
+
+
+        case let .peerLeft(peer):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(peer, into: &buf)
+
+
+        case let .peerChanged(peer):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(peer, into: &buf)
+
+
+        case let .sessionReady(peer,noiseKey):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(peer, into: &buf)
+            FfiConverterData.write(noiseKey, into: &buf)
+
+
+        case let .publicMessage(id,from,text,unixMs,via,hops):
+            writeInt(&buf, Int32(5))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterString.write(text, into: &buf)
+            FfiConverterUInt64.write(unixMs, into: &buf)
+            FfiConverterOptionString.write(via, into: &buf)
+            FfiConverterUInt8.write(hops, into: &buf)
+
+
+        case let .privateMessage(id,from,text,via):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterString.write(text, into: &buf)
+            FfiConverterOptionString.write(via, into: &buf)
+
+
+        case let .delivery(id,state):
+            writeInt(&buf, Int32(7))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterTypeDeliveryState.write(state, into: &buf)
+
+
+        case let .file(from,isPrivate,file):
+            writeInt(&buf, Int32(8))
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterBool.write(isPrivate, into: &buf)
+            FfiConverterTypeMeshFile.write(file, into: &buf)
+
+
+        case let .voice(from,isPrivate,frame):
+            writeInt(&buf, Int32(9))
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterBool.write(isPrivate, into: &buf)
+            FfiConverterData.write(frame, into: &buf)
+
+
+        case let .group(group,creator):
+            writeInt(&buf, Int32(10))
+            FfiConverterString.write(group, into: &buf)
+            FfiConverterString.write(creator, into: &buf)
+
+
+        case let .groupMessage(group,id,from,text,unixMs):
+            writeInt(&buf, Int32(11))
+            FfiConverterString.write(group, into: &buf)
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterString.write(text, into: &buf)
+            FfiConverterUInt64.write(unixMs, into: &buf)
+
+
+        case let .call(from,signal):
+            writeInt(&buf, Int32(12))
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterData.write(signal, into: &buf)
+
+
+        case let .other(from,kind,body):
+            writeInt(&buf, Int32(13))
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterUInt8.write(kind, into: &buf)
+            FfiConverterData.write(body, into: &buf)
+
+
+        case let .fileOffered(from,file,title,mime,length):
+            writeInt(&buf, Int32(14))
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterString.write(file, into: &buf)
+            FfiConverterString.write(title, into: &buf)
+            FfiConverterString.write(mime, into: &buf)
+            FfiConverterUInt64.write(length, into: &buf)
+
+
+        case let .fileProgress(file,peer,isSent,done,length):
+            writeInt(&buf, Int32(15))
+            FfiConverterString.write(file, into: &buf)
+            FfiConverterString.write(peer, into: &buf)
+            FfiConverterBool.write(isSent, into: &buf)
+            FfiConverterUInt64.write(done, into: &buf)
+            FfiConverterUInt64.write(length, into: &buf)
+
+
+        case let .fileReceived(file,from,path):
+            writeInt(&buf, Int32(16))
+            FfiConverterString.write(file, into: &buf)
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterString.write(path, into: &buf)
+
+
+        case let .fileFailed(file,why):
+            writeInt(&buf, Int32(17))
+            FfiConverterString.write(file, into: &buf)
+            FfiConverterOptionTypeMeshFileEnd.write(why, into: &buf)
+
+
+        case let .linkUp(link):
+            writeInt(&buf, Int32(18))
+            FfiConverterUInt64.write(link, into: &buf)
+
+
+        case let .linkDown(link):
+            writeInt(&buf, Int32(19))
+            FfiConverterUInt64.write(link, into: &buf)
+
+
+        case let .radioFailed(radio,reason):
+            writeInt(&buf, Int32(20))
+            FfiConverterUInt64.write(radio, into: &buf)
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case .unknown:
+            writeInt(&buf, Int32(21))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshEvent_lift(_ buf: RustBuffer) throws -> MeshEvent {
+    return try FfiConverterTypeMeshEvent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshEvent_lower(_ value: MeshEvent) -> RustBuffer {
+    return FfiConverterTypeMeshEvent.lower(value)
+}
+
+
+
+/**
+ * Why a file was given up.
+ */
+
+public enum MeshFileEnd: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Who offered it does not have it any more.
+     */
+    case missing
+    /**
+     * Nothing of it came for too long.
+     */
+    case silent
+    /**
+     * It could not be written.
+     */
+    case disk
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshFileEnd: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshFileEnd: FfiConverterRustBuffer {
+    typealias SwiftType = MeshFileEnd
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshFileEnd {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .missing
+
+        case 2: return .silent
+
+        case 3: return .disk
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: MeshFileEnd, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .missing:
+            writeInt(&buf, Int32(1))
+
+
+        case .silent:
+            writeInt(&buf, Int32(2))
+
+
+        case .disk:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshFileEnd_lift(_ buf: RustBuffer) throws -> MeshFileEnd {
+    return try FfiConverterTypeMeshFileEnd.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshFileEnd_lower(_ value: MeshFileEnd) -> RustBuffer {
+    return FfiConverterTypeMeshFileEnd.lower(value)
+}
+
+
+
+/**
  * How the device reaches other devices.
  */
 
@@ -22253,6 +25580,86 @@ public func FfiConverterTypeProposalState_lower(_ value: ProposalState) -> RustB
     return FfiConverterTypeProposalState.lower(value)
 }
 
+
+
+/**
+ * What a radio threw. Anything else that it throws counts as `Host` too.
+ */
+public
+enum RadioError: Swift.Error, Equatable, Hashable, Codable {
+
+
+
+    /**
+     * The radio's own code failed.
+     */
+    case Host(
+        /**
+         * What happened.
+         */reason: String
+    )
+
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RadioError: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRadioError: FfiConverterRustBuffer {
+    typealias SwiftType = RadioError
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RadioError {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+
+
+
+        case 1: return .Host(
+            reason: try FfiConverterString.read(from: &buf)
+            )
+
+         default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: RadioError, into buf: inout [UInt8]) {
+        switch value {
+
+
+
+
+
+        case let .Host(reason):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(reason, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRadioError_lift(_ buf: RustBuffer) throws -> RadioError {
+    return try FfiConverterTypeRadioError.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRadioError_lower(_ value: RadioError) -> RustBuffer {
+    return FfiConverterTypeRadioError.lower(value)
+}
 
 
 /**
@@ -23679,6 +27086,30 @@ fileprivate struct FfiConverterOptionTypeMemo: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeMeshNodeConfig: FfiConverterRustBuffer {
+    typealias SwiftType = MeshNodeConfig?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMeshNodeConfig.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMeshNodeConfig.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeMixnetClientConfig: FfiConverterRustBuffer {
     typealias SwiftType = MixnetClientConfig?
 
@@ -23935,6 +27366,54 @@ fileprivate struct FfiConverterOptionTypeEnded: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeEnded.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMeshEvent: FfiConverterRustBuffer {
+    typealias SwiftType = MeshEvent?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMeshEvent.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMeshEvent.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMeshFileEnd: FfiConverterRustBuffer {
+    typealias SwiftType = MeshFileEnd?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMeshFileEnd.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMeshFileEnd.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -24505,6 +27984,81 @@ fileprivate struct FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeLeftOut.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeMeshGroup: FfiConverterRustBuffer {
+    typealias SwiftType = [MeshGroup]
+
+    public static func write(_ value: [MeshGroup], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeMeshGroup.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [MeshGroup] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [MeshGroup]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeMeshGroup.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeMeshMessage: FfiConverterRustBuffer {
+    typealias SwiftType = [MeshMessage]
+
+    public static func write(_ value: [MeshMessage], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeMeshMessage.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [MeshMessage] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [MeshMessage]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeMeshMessage.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeMeshPeer: FfiConverterRustBuffer {
+    typealias SwiftType = [MeshPeer]
+
+    public static func write(_ value: [MeshPeer], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeMeshPeer.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [MeshPeer] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [MeshPeer]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeMeshPeer.read(from: &buf))
         }
         return seq
     }
@@ -25625,7 +29179,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_readiness_cancel() != 36325) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_readiness_wait() != 41046) {
+    if (uniffi_fogcompute_uniffi_checksum_method_readiness_wait() != 39415) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_replyblocks_count() != 7245) {
@@ -25806,6 +29360,153 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_fogtask_wait() != 22237) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_limits() != 53864) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_attach() != 18129) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_advertise() != 60163) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_stop_advertising() != 21621) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_scan() != 38429) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_stop_scanning() != 33927) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_connect() != 55564) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_disconnect() != 23649) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_write() != 10571) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_notify() != 49133) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_bleradio_detach() != 33237) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_accept_file() != 39355) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_add_radio() != 40838) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_cancel_file() != 36745) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_change_group() != 46631) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_close() != 5420) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_connect() != 13389) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group() != 29671) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_disconnect() != 48852) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_groups() != 43297) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_history() != 16458) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_id() != 54374) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_leave_group() != 45742) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_link_with() != 61484) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_listen() != 47059) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_listening() != 11428) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_mark_read() != 42764) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_nickname() != 14821) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_offer_file() != 23324) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_peers() != 14687) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_readable() != 61891) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_send_file() != 29536) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_send_group() != 32261) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_send_private() != 20956) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_send_public() != 8075) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_set_nickname() != 50225) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_stats() != 18810) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_try_receive() != 64927) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_adapter() != 31927) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_connect_failed() != 6993) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_connected() != 5558) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_disconnected() != 55165) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_discovered() != 60814) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_mtu_changed() != 31396) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_received() != 61950) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_stopped() != 61081) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_subscribed() != 5478) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_unsubscribed() != 7310) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_radioinbox_writable() != 6207) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetnode_close() != 55885) {
@@ -26000,6 +29701,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_fog_new() != 29311) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_meshnode_new() != 48294) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() != 61628) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -26047,6 +29751,7 @@ private let initializationResult: InitializationResult = {
     }
 
     uniffiCallbackInitBatteryProbe()
+    uniffiCallbackInitBleRadio()
     uniffiCallbackInitDeviceProbe()
     uniffiCallbackInitProblem()
     return InitializationResult.ok

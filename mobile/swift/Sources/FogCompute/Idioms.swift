@@ -391,7 +391,7 @@ extension PendingAnswer {
 }
 
 extension Readiness {
-    /// Ends when there is a message to receive, or when none will come. It can be waited for once.
+    /// Ends when there is something to receive, or when nothing will come. It can be waited for once.
     /// Cancelling the Swift task that waits ends it with `FogError.Cancelled`.
     public func wait() async throws {
         try await withTaskCancellationHandler {
@@ -581,6 +581,42 @@ public struct MixnetMessages: AsyncSequence, Sendable {
     }
 
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(client: client) }
+}
+
+extension MeshNode {
+    /// Waits for the next event.
+    ///
+    /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; no event is lost
+    /// by it. Closing the node ends it with `FogError.Closed`.
+    public func receive() async throws -> MeshEvent {
+        while true {
+            // Between taking an event and returning it nothing is awaited.
+            if let event = try tryReceive() { return event }
+            try await readable().wait()
+        }
+    }
+
+    /// What happens, until the node is closed. No event is lost when the Swift task that goes through
+    /// them is cancelled: that ends with `FogError.Cancelled`.
+    public var events: MeshEvents { MeshEvents(node: self) }
+}
+
+/// What happens to a `MeshNode`.
+public struct MeshEvents: AsyncSequence, Sendable {
+    public typealias Element = MeshEvent
+
+    fileprivate let node: MeshNode
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let node: MeshNode
+
+        /// The next event; nothing when the node is closed.
+        public mutating func next() async throws -> MeshEvent? {
+            do { return try await node.receive() } catch FogError.Closed { return nil }
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(node: node) }
 }
 
 extension PendingJob {

@@ -243,6 +243,83 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD0
+typedef void (*UniffiCallbackInterfaceBleRadioMethod0)(uint64_t, RustBuffer* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD1
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD1
+typedef void (*UniffiCallbackInterfaceBleRadioMethod1)(uint64_t, uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD2
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD2
+typedef void (*UniffiCallbackInterfaceBleRadioMethod2)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD3
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD3
+typedef void (*UniffiCallbackInterfaceBleRadioMethod3)(uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD4
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD4
+typedef void (*UniffiCallbackInterfaceBleRadioMethod4)(uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD5
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD5
+typedef void (*UniffiCallbackInterfaceBleRadioMethod5)(uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD6
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD6
+typedef void (*UniffiCallbackInterfaceBleRadioMethod6)(uint64_t, RustBuffer, int8_t* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD7
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD7
+typedef void (*UniffiCallbackInterfaceBleRadioMethod7)(uint64_t, uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD8
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD8
+typedef void (*UniffiCallbackInterfaceBleRadioMethod8)(uint64_t, uint64_t, RustBuffer, int8_t, int8_t* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD9
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD9
+typedef void (*UniffiCallbackInterfaceBleRadioMethod9)(uint64_t, uint64_t, RustBuffer, int8_t* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD10
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BLE_RADIO_METHOD10
+typedef void (*UniffiCallbackInterfaceBleRadioMethod10)(uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_PROBLEM_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_PROBLEM_METHOD0
 typedef void (*UniffiCallbackInterfaceProblemMethod0)(uint64_t, RustBuffer* _Nonnull,
@@ -276,6 +353,25 @@ typedef void (*UniffiCallbackInterfaceBatteryProbeMethod0)(uint64_t, RustBuffer*
 typedef void (*UniffiCallbackInterfaceDeviceProbeMethod0)(uint64_t, RustBuffer* _Nonnull,
         RustCallStatus *_Nonnull uniffiCallStatus
     );
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BLE_RADIO
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BLE_RADIO
+typedef struct UniffiVTableCallbackInterfaceBleRadio {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceBleRadioMethod0 _Nonnull limits;
+    UniffiCallbackInterfaceBleRadioMethod1 _Nonnull attach;
+    UniffiCallbackInterfaceBleRadioMethod2 _Nonnull advertise;
+    UniffiCallbackInterfaceBleRadioMethod3 _Nonnull stopAdvertising;
+    UniffiCallbackInterfaceBleRadioMethod4 _Nonnull scan;
+    UniffiCallbackInterfaceBleRadioMethod5 _Nonnull stopScanning;
+    UniffiCallbackInterfaceBleRadioMethod6 _Nonnull connect;
+    UniffiCallbackInterfaceBleRadioMethod7 _Nonnull disconnect;
+    UniffiCallbackInterfaceBleRadioMethod8 _Nonnull write;
+    UniffiCallbackInterfaceBleRadioMethod9 _Nonnull notify;
+    UniffiCallbackInterfaceBleRadioMethod10 _Nonnull detach;
+} UniffiVTableCallbackInterfaceBleRadio;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_PROBLEM
@@ -891,6 +987,291 @@ RustBuffer uniffi_fogcompute_uniffi_fn_method_fogtask_id(uint64_t ptr, RustCallS
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_FOGTASK_WAIT
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_FOGTASK_WAIT
 uint64_t uniffi_fogcompute_uniffi_fn_method_fogtask_wait(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_BLERADIO
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_BLERADIO
+uint64_t uniffi_fogcompute_uniffi_fn_clone_bleradio(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_BLERADIO
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_BLERADIO
+void uniffi_fogcompute_uniffi_fn_free_bleradio(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_INIT_CALLBACK_VTABLE_BLERADIO
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_INIT_CALLBACK_VTABLE_BLERADIO
+void uniffi_fogcompute_uniffi_fn_init_callback_vtable_bleradio(const UniffiVTableCallbackInterfaceBleRadio* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_LIMITS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_LIMITS
+RustBuffer uniffi_fogcompute_uniffi_fn_method_bleradio_limits(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_ATTACH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_ATTACH
+void uniffi_fogcompute_uniffi_fn_method_bleradio_attach(uint64_t ptr, uint64_t inbox, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_ADVERTISE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_ADVERTISE
+void uniffi_fogcompute_uniffi_fn_method_bleradio_advertise(uint64_t ptr, RustBuffer service_data, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_STOP_ADVERTISING
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_STOP_ADVERTISING
+void uniffi_fogcompute_uniffi_fn_method_bleradio_stop_advertising(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_SCAN
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_SCAN
+void uniffi_fogcompute_uniffi_fn_method_bleradio_scan(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_STOP_SCANNING
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_STOP_SCANNING
+void uniffi_fogcompute_uniffi_fn_method_bleradio_stop_scanning(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_CONNECT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_CONNECT
+int8_t uniffi_fogcompute_uniffi_fn_method_bleradio_connect(uint64_t ptr, RustBuffer peer, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_DISCONNECT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_DISCONNECT
+void uniffi_fogcompute_uniffi_fn_method_bleradio_disconnect(uint64_t ptr, uint64_t link, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_WRITE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_WRITE
+int8_t uniffi_fogcompute_uniffi_fn_method_bleradio_write(uint64_t ptr, uint64_t link, RustBuffer value, int8_t with_response, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_NOTIFY
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_NOTIFY
+int8_t uniffi_fogcompute_uniffi_fn_method_bleradio_notify(uint64_t ptr, uint64_t link, RustBuffer value, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_DETACH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_BLERADIO_DETACH
+void uniffi_fogcompute_uniffi_fn_method_bleradio_detach(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_MESHNODE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_MESHNODE
+uint64_t uniffi_fogcompute_uniffi_fn_clone_meshnode(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_MESHNODE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_MESHNODE
+void uniffi_fogcompute_uniffi_fn_free_meshnode(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_MESHNODE_NEW
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_MESHNODE_NEW
+uint64_t uniffi_fogcompute_uniffi_fn_constructor_meshnode_new(RustBuffer nickname, RustBuffer config, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_ACCEPT_FILE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_ACCEPT_FILE
+void uniffi_fogcompute_uniffi_fn_method_meshnode_accept_file(uint64_t ptr, RustBuffer file, RustBuffer path, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_ADD_RADIO
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_ADD_RADIO
+void uniffi_fogcompute_uniffi_fn_method_meshnode_add_radio(uint64_t ptr, uint64_t radio, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CANCEL_FILE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CANCEL_FILE
+int8_t uniffi_fogcompute_uniffi_fn_method_meshnode_cancel_file(uint64_t ptr, RustBuffer file, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CHANGE_GROUP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CHANGE_GROUP
+void uniffi_fogcompute_uniffi_fn_method_meshnode_change_group(uint64_t ptr, RustBuffer group, RustBuffer members, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CLOSE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CLOSE
+void uniffi_fogcompute_uniffi_fn_method_meshnode_close(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CONNECT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CONNECT
+void uniffi_fogcompute_uniffi_fn_method_meshnode_connect(uint64_t ptr, RustBuffer address, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CREATE_GROUP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CREATE_GROUP
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(uint64_t ptr, RustBuffer name, RustBuffer members, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_DISCONNECT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_DISCONNECT
+int8_t uniffi_fogcompute_uniffi_fn_method_meshnode_disconnect(uint64_t ptr, RustBuffer address, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_GROUPS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_GROUPS
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_groups(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_HISTORY
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_history(uint64_t ptr, uint32_t limit, RustBuffer before, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_ID
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_ID
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_id(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_LEAVE_GROUP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_LEAVE_GROUP
+int8_t uniffi_fogcompute_uniffi_fn_method_meshnode_leave_group(uint64_t ptr, RustBuffer group, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_LINK_WITH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_LINK_WITH
+void uniffi_fogcompute_uniffi_fn_method_meshnode_link_with(uint64_t ptr, uint64_t other, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_LISTEN
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_LISTEN
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_listen(uint64_t ptr, RustBuffer address, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_LISTENING
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_LISTENING
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_listening(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_MARK_READ
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_MARK_READ
+void uniffi_fogcompute_uniffi_fn_method_meshnode_mark_read(uint64_t ptr, RustBuffer peer, RustBuffer id, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_NICKNAME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_NICKNAME
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_nickname(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_OFFER_FILE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_OFFER_FILE
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_offer_file(uint64_t ptr, RustBuffer peer, RustBuffer path, RustBuffer mime, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_PEERS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_PEERS
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_peers(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_READABLE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_READABLE
+uint64_t uniffi_fogcompute_uniffi_fn_method_meshnode_readable(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SEND_FILE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SEND_FILE
+void uniffi_fogcompute_uniffi_fn_method_meshnode_send_file(uint64_t ptr, RustBuffer peer, RustBuffer file, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SEND_GROUP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SEND_GROUP
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_send_group(uint64_t ptr, RustBuffer group, RustBuffer text, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SEND_PRIVATE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SEND_PRIVATE
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_send_private(uint64_t ptr, RustBuffer peer, RustBuffer text, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SEND_PUBLIC
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SEND_PUBLIC
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_send_public(uint64_t ptr, RustBuffer text, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SET_NICKNAME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_SET_NICKNAME
+void uniffi_fogcompute_uniffi_fn_method_meshnode_set_nickname(uint64_t ptr, RustBuffer nickname, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_STATS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_STATS
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_stats(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_TRY_RECEIVE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_TRY_RECEIVE
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_try_receive(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_RADIOINBOX
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_RADIOINBOX
+uint64_t uniffi_fogcompute_uniffi_fn_clone_radioinbox(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_RADIOINBOX
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_RADIOINBOX
+void uniffi_fogcompute_uniffi_fn_free_radioinbox(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_ADAPTER
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_ADAPTER
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_adapter(uint64_t ptr, int8_t is_on, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_CONNECT_FAILED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_CONNECT_FAILED
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_connect_failed(uint64_t ptr, RustBuffer peer, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_CONNECTED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_CONNECTED
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_connected(uint64_t ptr, uint64_t link, RustBuffer peer, int8_t is_central, uint16_t mtu, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_DISCONNECTED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_DISCONNECTED
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_disconnected(uint64_t ptr, uint64_t link, int8_t by_this_side, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_DISCOVERED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_DISCOVERED
+int8_t uniffi_fogcompute_uniffi_fn_method_radioinbox_discovered(uint64_t ptr, RustBuffer peer, int16_t rssi_dbm, RustBuffer service_data, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_MTU_CHANGED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_MTU_CHANGED
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_mtu_changed(uint64_t ptr, uint64_t link, uint16_t mtu, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_RECEIVED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_RECEIVED
+int8_t uniffi_fogcompute_uniffi_fn_method_radioinbox_received(uint64_t ptr, uint64_t link, RustBuffer value, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_STOPPED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_STOPPED
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_stopped(uint64_t ptr, int8_t is_scanning, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_SUBSCRIBED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_SUBSCRIBED
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_subscribed(uint64_t ptr, uint64_t link, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_UNSUBSCRIBED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_UNSUBSCRIBED
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_unsubscribed(uint64_t ptr, uint64_t link, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_WRITABLE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_RADIOINBOX_WRITABLE
+void uniffi_fogcompute_uniffi_fn_method_radioinbox_writable(uint64_t ptr, uint64_t link, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_MIXNETNODE
@@ -2456,6 +2837,300 @@ uint16_t uniffi_fogcompute_uniffi_checksum_method_fogtask_wait(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_LIMITS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_LIMITS
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_limits(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_ATTACH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_ATTACH
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_attach(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_ADVERTISE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_ADVERTISE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_advertise(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_STOP_ADVERTISING
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_STOP_ADVERTISING
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_stop_advertising(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_SCAN
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_SCAN
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_scan(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_STOP_SCANNING
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_STOP_SCANNING
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_stop_scanning(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_CONNECT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_CONNECT
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_connect(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_DISCONNECT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_DISCONNECT
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_disconnect(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_WRITE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_WRITE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_write(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_NOTIFY
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_NOTIFY
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_notify(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_DETACH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_BLERADIO_DETACH
+uint16_t uniffi_fogcompute_uniffi_checksum_method_bleradio_detach(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_ACCEPT_FILE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_ACCEPT_FILE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_accept_file(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_ADD_RADIO
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_ADD_RADIO
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_add_radio(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CANCEL_FILE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CANCEL_FILE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_cancel_file(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CHANGE_GROUP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CHANGE_GROUP
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_change_group(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CLOSE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CLOSE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_close(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CONNECT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CONNECT
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_connect(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CREATE_GROUP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CREATE_GROUP
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_DISCONNECT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_DISCONNECT
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_disconnect(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_GROUPS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_GROUPS
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_groups(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_HISTORY
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_history(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_ID
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_ID
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_id(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_LEAVE_GROUP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_LEAVE_GROUP
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_leave_group(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_LINK_WITH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_LINK_WITH
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_link_with(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_LISTEN
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_LISTEN
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_listen(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_LISTENING
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_LISTENING
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_listening(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_MARK_READ
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_MARK_READ
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_mark_read(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_NICKNAME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_NICKNAME
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_nickname(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_OFFER_FILE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_OFFER_FILE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_offer_file(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_PEERS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_PEERS
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_peers(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_READABLE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_READABLE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_readable(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SEND_FILE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SEND_FILE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_send_file(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SEND_GROUP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SEND_GROUP
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_send_group(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SEND_PRIVATE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SEND_PRIVATE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_send_private(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SEND_PUBLIC
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SEND_PUBLIC
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_send_public(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SET_NICKNAME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_SET_NICKNAME
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_set_nickname(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_STATS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_STATS
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_stats(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_TRY_RECEIVE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_TRY_RECEIVE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_try_receive(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_ADAPTER
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_ADAPTER
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_adapter(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_CONNECT_FAILED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_CONNECT_FAILED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_connect_failed(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_CONNECTED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_CONNECTED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_connected(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_DISCONNECTED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_DISCONNECTED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_disconnected(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_DISCOVERED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_DISCOVERED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_discovered(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_MTU_CHANGED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_MTU_CHANGED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_mtu_changed(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_RECEIVED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_RECEIVED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_received(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_STOPPED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_STOPPED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_stopped(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_SUBSCRIBED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_SUBSCRIBED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_subscribed(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_UNSUBSCRIBED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_UNSUBSCRIBED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_unsubscribed(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_WRITABLE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_RADIOINBOX_WRITABLE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_radioinbox_writable(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MIXNETNODE_CLOSE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MIXNETNODE_CLOSE
 uint16_t uniffi_fogcompute_uniffi_checksum_method_mixnetnode_close(void
@@ -2837,6 +3512,12 @@ uint16_t uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_FOG_NEW
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_FOG_NEW
 uint16_t uniffi_fogcompute_uniffi_checksum_constructor_fog_new(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_MESHNODE_NEW
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_MESHNODE_NEW
+uint16_t uniffi_fogcompute_uniffi_checksum_constructor_meshnode_new(void
 
 );
 #endif

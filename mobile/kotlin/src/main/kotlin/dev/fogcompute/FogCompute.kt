@@ -335,19 +335,19 @@ suspend fun MixnetClient.receiveWithin(timeout: Duration): MixnetMessage? {
  * The messages that come in, until the client is closed. No message is lost when the coroutine that
  * collects them is cancelled, unless an operator on the way to it buffers.
  */
-fun MixnetClient.messages(): Flow<MixnetMessage> = Messages(this)
+fun MixnetClient.messages(): Flow<MixnetMessage> = Received { receive() }
 
-/** Not a `flow { }`: its `emit` looks for a cancellation, and would drop the message in hand. */
-private class Messages(private val client: MixnetClient) : Flow<MixnetMessage> {
-    override suspend fun collect(collector: FlowCollector<MixnetMessage>) {
+/** Not a `flow { }`: its `emit` looks for a cancellation, and would drop what is in hand. */
+private class Received<T : Any>(private val receive: suspend () -> T) : Flow<T> {
+    override suspend fun collect(collector: FlowCollector<T>) {
         while (true) {
             currentCoroutineContext().ensureActive()
             collector.emit(next() ?: return)
         }
     }
 
-    private suspend fun next(): MixnetMessage? = try {
-        client.receive()
+    private suspend fun next(): T? = try {
+        receive()
     } catch (_: FogException.Closed) {
         null
     } catch (error: IllegalStateException) {
@@ -358,6 +358,41 @@ private class Messages(private val client: MixnetClient) : Flow<MixnetMessage> {
 }
 
 private suspend fun MixnetClient.awaitReadable() =
+    readable().use { readiness -> offLibraryThreads { readiness.wait() } }
+
+/**
+ * Suspends until the next event is there.
+ *
+ * Cancelling the coroutine loses no event; but a `withTimeout` around the call may discard what the
+ * call returns, which [receiveWithin] does not. Closing the node ends the call with
+ * [FogException.Closed].
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun MeshNode.receive(): MeshEvent {
+    while (true) {
+        // Between taking an event and returning it nothing is suspended.
+        tryReceive()?.let { return it }
+        awaitReadable()
+    }
+}
+
+/** The next event, or null if none comes within [timeout]. As [receive], it loses none. */
+@Throws(FogException::class, CancellationException::class)
+suspend fun MeshNode.receiveWithin(timeout: Duration): MeshEvent? {
+    val end = TimeSource.Monotonic.markNow() + timeout
+    while (true) {
+        tryReceive()?.let { return it }
+        withTimeoutOrNull(-end.elapsedNow()) { awaitReadable() } ?: return tryReceive()
+    }
+}
+
+/**
+ * What happens, until the node is closed. No event is lost when the coroutine that collects them is
+ * cancelled, unless an operator on the way to it buffers.
+ */
+fun MeshNode.events(): Flow<MeshEvent> = Received { receive() }
+
+private suspend fun MeshNode.awaitReadable() =
     readable().use { readiness -> offLibraryThreads { readiness.wait() } }
 
 /**

@@ -657,6 +657,39 @@ internal open class UniffiForeignFutureResultVoid(
 internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
     fun callback(`callbackData`: Long,`result`: UniffiForeignFutureResultVoid.UniffiByValue,)
 }
+internal interface UniffiCallbackInterfaceBleRadioMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod1 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`inbox`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod2 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`serviceData`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod3 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod4 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod5 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod6 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`peer`: RustBuffer.ByValue,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod7 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`link`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod8 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`link`: Long,`value`: RustBuffer.ByValue,`withResponse`: Byte,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod9 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`link`: Long,`value`: RustBuffer.ByValue,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBleRadioMethod10 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfaceProblemMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
 }
@@ -671,6 +704,55 @@ internal interface UniffiCallbackInterfaceBatteryProbeMethod0 : com.sun.jna.Call
 }
 internal interface UniffiCallbackInterfaceDeviceProbeMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "limits", "attach", "advertise", "stopAdvertising", "scan", "stopScanning", "connect", "disconnect", "write", "notify", "detach")
+internal open class UniffiVTableCallbackInterfaceBleRadio(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `limits`: UniffiCallbackInterfaceBleRadioMethod0? = null,
+    @JvmField internal var `attach`: UniffiCallbackInterfaceBleRadioMethod1? = null,
+    @JvmField internal var `advertise`: UniffiCallbackInterfaceBleRadioMethod2? = null,
+    @JvmField internal var `stopAdvertising`: UniffiCallbackInterfaceBleRadioMethod3? = null,
+    @JvmField internal var `scan`: UniffiCallbackInterfaceBleRadioMethod4? = null,
+    @JvmField internal var `stopScanning`: UniffiCallbackInterfaceBleRadioMethod5? = null,
+    @JvmField internal var `connect`: UniffiCallbackInterfaceBleRadioMethod6? = null,
+    @JvmField internal var `disconnect`: UniffiCallbackInterfaceBleRadioMethod7? = null,
+    @JvmField internal var `write`: UniffiCallbackInterfaceBleRadioMethod8? = null,
+    @JvmField internal var `notify`: UniffiCallbackInterfaceBleRadioMethod9? = null,
+    @JvmField internal var `detach`: UniffiCallbackInterfaceBleRadioMethod10? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `limits`: UniffiCallbackInterfaceBleRadioMethod0? = null,
+        `attach`: UniffiCallbackInterfaceBleRadioMethod1? = null,
+        `advertise`: UniffiCallbackInterfaceBleRadioMethod2? = null,
+        `stopAdvertising`: UniffiCallbackInterfaceBleRadioMethod3? = null,
+        `scan`: UniffiCallbackInterfaceBleRadioMethod4? = null,
+        `stopScanning`: UniffiCallbackInterfaceBleRadioMethod5? = null,
+        `connect`: UniffiCallbackInterfaceBleRadioMethod6? = null,
+        `disconnect`: UniffiCallbackInterfaceBleRadioMethod7? = null,
+        `write`: UniffiCallbackInterfaceBleRadioMethod8? = null,
+        `notify`: UniffiCallbackInterfaceBleRadioMethod9? = null,
+        `detach`: UniffiCallbackInterfaceBleRadioMethod10? = null,
+    ): UniffiVTableCallbackInterfaceBleRadio(`uniffiFree`,`uniffiClone`,`limits`,`attach`,`advertise`,`stopAdvertising`,`scan`,`stopScanning`,`connect`,`disconnect`,`write`,`notify`,`detach`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceBleRadio) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `limits` = other.`limits`
+        `attach` = other.`attach`
+        `advertise` = other.`advertise`
+        `stopAdvertising` = other.`stopAdvertising`
+        `scan` = other.`scan`
+        `stopScanning` = other.`stopScanning`
+        `connect` = other.`connect`
+        `disconnect` = other.`disconnect`
+        `write` = other.`write`
+        `notify` = other.`notify`
+        `detach` = other.`detach`
+    }
+
 }
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "genome", "objectiveCount", "evaluate")
 internal open class UniffiVTableCallbackInterfaceProblem(
@@ -976,6 +1058,102 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_fogtask_wait(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_limits(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_attach(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_advertise(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_stop_advertising(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_scan(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_stop_scanning(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_connect(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_disconnect(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_write(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_notify(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_bleradio_detach(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_accept_file(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_add_radio(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_cancel_file(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_change_group(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_connect(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_disconnect(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_groups(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_history(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_id(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_leave_group(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_link_with(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_listen(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_listening(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_mark_read(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_nickname(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_offer_file(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_peers(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_readable(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_send_file(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_send_group(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_send_private(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_send_public(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_set_nickname(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_stats(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_try_receive(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_adapter(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_connect_failed(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_connected(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_disconnected(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_discovered(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_mtu_changed(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_received(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_stopped(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_subscribed(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_unsubscribed(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_radioinbox_writable(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetnode_descriptor(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetnode_drain(
@@ -1100,6 +1278,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_fog_new(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_meshnode_new(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_search_new(
@@ -1147,6 +1327,7 @@ internal object UniffiLib {
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "fogcompute_uniffi"))
         uniffiCallbackInterfaceBatteryProbe.register(this)
+        uniffiCallbackInterfaceBleRadio.register(this)
         uniffiCallbackInterfaceDeviceProbe.register(this)
         uniffiCallbackInterfaceProblem.register(this)
 
@@ -1383,6 +1564,118 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_fogtask_wait(`ptr`: Long,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_clone_bleradio(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_bleradio(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_init_callback_vtable_bleradio(`vtable`: UniffiVTableCallbackInterfaceBleRadio,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_limits(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_attach(`ptr`: Long,`inbox`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_advertise(`ptr`: Long,`serviceData`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_stop_advertising(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_scan(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_stop_scanning(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_connect(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_disconnect(`ptr`: Long,`link`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_write(`ptr`: Long,`link`: Long,`value`: RustBuffer.ByValue,`withResponse`: Byte,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_notify(`ptr`: Long,`link`: Long,`value`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_fogcompute_uniffi_fn_method_bleradio_detach(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_clone_meshnode(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_meshnode(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_meshnode_new(`nickname`: RustBuffer.ByValue,`config`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_accept_file(`ptr`: Long,`file`: RustBuffer.ByValue,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_add_radio(`ptr`: Long,`radio`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_cancel_file(`ptr`: Long,`file`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_change_group(`ptr`: Long,`group`: RustBuffer.ByValue,`members`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_connect(`ptr`: Long,`address`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(`ptr`: Long,`name`: RustBuffer.ByValue,`members`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_disconnect(`ptr`: Long,`address`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_groups(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_history(`ptr`: Long,`limit`: Int,`before`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_leave_group(`ptr`: Long,`group`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_link_with(`ptr`: Long,`other`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_listen(`ptr`: Long,`address`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_listening(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_mark_read(`ptr`: Long,`peer`: RustBuffer.ByValue,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_nickname(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_offer_file(`ptr`: Long,`peer`: RustBuffer.ByValue,`path`: RustBuffer.ByValue,`mime`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_peers(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_readable(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_send_file(`ptr`: Long,`peer`: RustBuffer.ByValue,`file`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_send_group(`ptr`: Long,`group`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_send_private(`ptr`: Long,`peer`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_send_public(`ptr`: Long,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_set_nickname(`ptr`: Long,`nickname`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_try_receive(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_radioinbox(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_radioinbox(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_adapter(`ptr`: Long,`isOn`: Byte,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_connect_failed(`ptr`: Long,`peer`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_connected(`ptr`: Long,`link`: Long,`peer`: RustBuffer.ByValue,`isCentral`: Byte,`mtu`: Short,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_disconnected(`ptr`: Long,`link`: Long,`byThisSide`: Byte,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_discovered(`ptr`: Long,`peer`: RustBuffer.ByValue,`rssiDbm`: Short,`serviceData`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_mtu_changed(`ptr`: Long,`link`: Long,`mtu`: Short,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_received(`ptr`: Long,`link`: Long,`value`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_stopped(`ptr`: Long,`isScanning`: Byte,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_subscribed(`ptr`: Long,`link`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_unsubscribed(`ptr`: Long,`link`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_radioinbox_writable(`ptr`: Long,`link`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_fogcompute_uniffi_fn_clone_mixnetnode(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_mixnetnode(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1896,7 +2189,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_readiness_cancel() and 0xFFFF) != 36325) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_readiness_wait() and 0xFFFF) != 41046) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_readiness_wait() and 0xFFFF) != 39415) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_replyblocks_count() and 0xFFFF) != 7245) {
@@ -2074,6 +2367,150 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogtask_wait() and 0xFFFF) != 22237) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_limits() and 0xFFFF) != 53864) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_attach() and 0xFFFF) != 18129) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_advertise() and 0xFFFF) != 60163) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_stop_advertising() and 0xFFFF) != 21621) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_scan() and 0xFFFF) != 38429) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_stop_scanning() and 0xFFFF) != 33927) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_connect() and 0xFFFF) != 55564) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_disconnect() and 0xFFFF) != 23649) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_write() and 0xFFFF) != 10571) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_notify() and 0xFFFF) != 49133) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_bleradio_detach() and 0xFFFF) != 33237) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_accept_file() and 0xFFFF) != 39355) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_add_radio() and 0xFFFF) != 40838) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_cancel_file() and 0xFFFF) != 36745) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_change_group() and 0xFFFF) != 46631) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_connect() and 0xFFFF) != 13389) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group() and 0xFFFF) != 29671) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_disconnect() and 0xFFFF) != 48852) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_groups() and 0xFFFF) != 43297) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_history() and 0xFFFF) != 16458) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_id() and 0xFFFF) != 54374) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_leave_group() and 0xFFFF) != 45742) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_link_with() and 0xFFFF) != 61484) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_listen() and 0xFFFF) != 47059) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_listening() and 0xFFFF) != 11428) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_mark_read() and 0xFFFF) != 42764) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_nickname() and 0xFFFF) != 14821) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_offer_file() and 0xFFFF) != 23324) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_peers() and 0xFFFF) != 14687) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_readable() and 0xFFFF) != 61891) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_send_file() and 0xFFFF) != 29536) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_send_group() and 0xFFFF) != 32261) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_send_private() and 0xFFFF) != 20956) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_send_public() and 0xFFFF) != 8075) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_set_nickname() and 0xFFFF) != 50225) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_stats() and 0xFFFF) != 18810) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_try_receive() and 0xFFFF) != 64927) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_adapter() and 0xFFFF) != 31927) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_connect_failed() and 0xFFFF) != 6993) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_connected() and 0xFFFF) != 5558) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_disconnected() and 0xFFFF) != 55165) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_discovered() and 0xFFFF) != 60814) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_mtu_changed() and 0xFFFF) != 31396) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_received() and 0xFFFF) != 61950) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_stopped() and 0xFFFF) != 61081) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_subscribed() and 0xFFFF) != 5478) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_unsubscribed() and 0xFFFF) != 7310) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_radioinbox_writable() and 0xFFFF) != 6207) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetnode_descriptor() and 0xFFFF) != 55835) {
@@ -2260,6 +2697,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fog_new() and 0xFFFF) != 29311) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_meshnode_new() and 0xFFFF) != 48294) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() and 0xFFFF) != 61628) {
@@ -2586,6 +3026,29 @@ public object FfiConverterUShort: FfiConverter<UShort, Short> {
 
     override fun write(value: UShort, buf: ByteBuffer) {
         buf.putShort(value.toShort())
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterShort: FfiConverter<Short, Short> {
+    override fun lift(value: Short): Short {
+        return value
+    }
+
+    override fun read(buf: ByteBuffer): Short {
+        return buf.getShort()
+    }
+
+    override fun lower(value: Short): Short {
+        return value
+    }
+
+    override fun allocationSize(value: Short) = 2UL
+
+    override fun write(value: Short, buf: ByteBuffer) {
+        buf.putShort(value)
     }
 }
 
@@ -3155,6 +3618,837 @@ public object FfiConverterTypeBatteryProbe: FfiConverter<BatteryProbe, Long> {
     override fun allocationSize(value: BatteryProbe) = 8UL
 
     override fun write(value: BatteryProbe, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A Bluetooth radio with the service of BitChat. Implemented by the application, for
+ * [`MeshNode::add_radio`].
+ *
+ * The service is `F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C`, its one characteristic
+ * `A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D`: written with and without response, and notified. Values have
+ * at most 512 bytes, and 3 less than the MTU. Over one connection they arrive whole, once and in order.
+ *
+ * `limits` and `attach` run on the thread that adds the radio, all others on the node's thread; they
+ * return at once, and what comes of them is told to the [`RadioInbox`]. What one throws is a failure of
+ * that command, on a connection of that connection, and of nothing else, and is told as
+ * [`MeshEvent::RadioFailed`].
+ *
+ * A connection that `connect` begins is told by `connected` or `connect_failed` within half a minute: the
+ * former when an MTU was agreed on and the characteristic found, and `subscribed` when notifications go.
+ */
+public interface BleRadio {
+
+    /**
+     * What it can do.
+     *
+     * # Errors
+     * [`RadioError`]: then it is not added.
+     */
+    fun `limits`(): RadioLimits
+
+    /**
+     * Where to tell what happens, from any thread. Called once, before all commands.
+     *
+     * # Errors
+     * [`RadioError`]: then it is not added.
+     */
+    fun `attach`(`inbox`: RadioInbox)
+
+    /**
+     * Can be found from now on, by the service and, where the system lets it, this service data, which
+     * may be empty. Connections of others are taken.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    fun `advertise`(`serviceData`: kotlin.ByteArray)
+
+    /**
+     * Can not be found any more; connections stay.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    fun `stopAdvertising`()
+
+    /**
+     * Looks for others with the service.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    fun `scan`()
+
+    /**
+     * Looks no more.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    fun `stopScanning`()
+
+    /**
+     * Connects to a peer that was heard, as its central, unless it does already. `false` if the peer is
+     * not known.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    fun `connect`(`peer`: kotlin.ByteArray): kotlin.Boolean
+
+    /**
+     * Ends a connection, of whichever role. One that is not there is not an error.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    fun `disconnect`(`link`: kotlin.ULong)
+
+    /**
+     * Writes a value, as the central: with an answer of the peer, or without one. `false` if there is no
+     * room now: `writable` is told when there is.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    fun `write`(`link`: kotlin.ULong, `value`: kotlin.ByteArray, `withResponse`: kotlin.Boolean): kotlin.Boolean
+
+    /**
+     * Notifies a value, as the peripheral. `false` if there is no room now: `writable` is told when there
+     * is.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    fun `notify`(`link`: kotlin.ULong, `value`: kotlin.ByteArray): kotlin.Boolean
+
+    /**
+     * The node has ended, or does not take the radio: end all connections and be quiet. Called once,
+     * last.
+     *
+     * # Errors
+     * [`RadioError`], of which nobody hears.
+     */
+    fun `detach`()
+
+    companion object
+}
+
+/**
+ * A Bluetooth radio with the service of BitChat. Implemented by the application, for
+ * [`MeshNode::add_radio`].
+ *
+ * The service is `F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C`, its one characteristic
+ * `A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D`: written with and without response, and notified. Values have
+ * at most 512 bytes, and 3 less than the MTU. Over one connection they arrive whole, once and in order.
+ *
+ * `limits` and `attach` run on the thread that adds the radio, all others on the node's thread; they
+ * return at once, and what comes of them is told to the [`RadioInbox`]. What one throws is a failure of
+ * that command, on a connection of that connection, and of nothing else, and is told as
+ * [`MeshEvent::RadioFailed`].
+ *
+ * A connection that `connect` begins is told by `connected` or `connect_failed` within half a minute: the
+ * former when an MTU was agreed on and the characteristic found, and `subscribed` when notifications go.
+ */
+open class BleRadioImpl: Disposable, AutoCloseable, BleRadio
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_bleradio(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_bleradio(handle, status)
+        }
+    }
+
+
+    /**
+     * What it can do.
+     *
+     * # Errors
+     * [`RadioError`]: then it is not added.
+     */
+    @Throws(RadioException::class)override fun `limits`(): RadioLimits {
+            return FfiConverterTypeRadioLimits.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_limits(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Where to tell what happens, from any thread. Called once, before all commands.
+     *
+     * # Errors
+     * [`RadioError`]: then it is not added.
+     */
+    @Throws(RadioException::class)override fun `attach`(`inbox`: RadioInbox)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_attach(
+        it,
+
+        FfiConverterTypeRadioInbox.lower(`inbox`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Can be found from now on, by the service and, where the system lets it, this service data, which
+     * may be empty. Connections of others are taken.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    @Throws(RadioException::class)override fun `advertise`(`serviceData`: kotlin.ByteArray)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_advertise(
+        it,
+
+        FfiConverterByteArray.lower(`serviceData`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Can not be found any more; connections stay.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    @Throws(RadioException::class)override fun `stopAdvertising`()
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_stop_advertising(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Looks for others with the service.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    @Throws(RadioException::class)override fun `scan`()
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_scan(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Looks no more.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    @Throws(RadioException::class)override fun `stopScanning`()
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_stop_scanning(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Connects to a peer that was heard, as its central, unless it does already. `false` if the peer is
+     * not known.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    @Throws(RadioException::class)override fun `connect`(`peer`: kotlin.ByteArray): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_connect(
+        it,
+
+        FfiConverterByteArray.lower(`peer`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Ends a connection, of whichever role. One that is not there is not an error.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    @Throws(RadioException::class)override fun `disconnect`(`link`: kotlin.ULong)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_disconnect(
+        it,
+
+        FfiConverterULong.lower(`link`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Writes a value, as the central: with an answer of the peer, or without one. `false` if there is no
+     * room now: `writable` is told when there is.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    @Throws(RadioException::class)override fun `write`(`link`: kotlin.ULong, `value`: kotlin.ByteArray, `withResponse`: kotlin.Boolean): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_write(
+        it,
+
+        FfiConverterULong.lower(`link`),
+        FfiConverterByteArray.lower(`value`),
+        FfiConverterBoolean.lower(`withResponse`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Notifies a value, as the peripheral. `false` if there is no room now: `writable` is told when there
+     * is.
+     *
+     * # Errors
+     * [`RadioError`].
+     */
+    @Throws(RadioException::class)override fun `notify`(`link`: kotlin.ULong, `value`: kotlin.ByteArray): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_notify(
+        it,
+
+        FfiConverterULong.lower(`link`),
+        FfiConverterByteArray.lower(`value`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The node has ended, or does not take the radio: end all connections and be quiet. Called once,
+     * last.
+     *
+     * # Errors
+     * [`RadioError`], of which nobody hears.
+     */
+    @Throws(RadioException::class)override fun `detach`()
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RadioException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_bleradio_detach(
+        it,
+        _status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceBleRadio {
+    internal object `limits`: UniffiCallbackInterfaceBleRadioMethod0 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`limits`(
+                )
+            }
+            val writeReturn = { value: RadioLimits -> uniffiOutReturn.setValue(FfiConverterTypeRadioLimits.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `attach`: UniffiCallbackInterfaceBleRadioMethod1 {
+        override fun callback(`uniffiHandle`: Long,`inbox`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`attach`(
+                    FfiConverterTypeRadioInbox.lift(`inbox`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `advertise`: UniffiCallbackInterfaceBleRadioMethod2 {
+        override fun callback(`uniffiHandle`: Long,`serviceData`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`advertise`(
+                    FfiConverterByteArray.lift(`serviceData`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `stopAdvertising`: UniffiCallbackInterfaceBleRadioMethod3 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`stopAdvertising`(
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `scan`: UniffiCallbackInterfaceBleRadioMethod4 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`scan`(
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `stopScanning`: UniffiCallbackInterfaceBleRadioMethod5 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`stopScanning`(
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `connect`: UniffiCallbackInterfaceBleRadioMethod6 {
+        override fun callback(`uniffiHandle`: Long,`peer`: RustBuffer.ByValue,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`connect`(
+                    FfiConverterByteArray.lift(`peer`),
+                )
+            }
+            val writeReturn = { value: kotlin.Boolean -> uniffiOutReturn.setValue(FfiConverterBoolean.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `disconnect`: UniffiCallbackInterfaceBleRadioMethod7 {
+        override fun callback(`uniffiHandle`: Long,`link`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`disconnect`(
+                    FfiConverterULong.lift(`link`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `write`: UniffiCallbackInterfaceBleRadioMethod8 {
+        override fun callback(`uniffiHandle`: Long,`link`: Long,`value`: RustBuffer.ByValue,`withResponse`: Byte,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`write`(
+                    FfiConverterULong.lift(`link`),
+                    FfiConverterByteArray.lift(`value`),
+                    FfiConverterBoolean.lift(`withResponse`),
+                )
+            }
+            val writeReturn = { value: kotlin.Boolean -> uniffiOutReturn.setValue(FfiConverterBoolean.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `notify`: UniffiCallbackInterfaceBleRadioMethod9 {
+        override fun callback(`uniffiHandle`: Long,`link`: Long,`value`: RustBuffer.ByValue,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`notify`(
+                    FfiConverterULong.lift(`link`),
+                    FfiConverterByteArray.lift(`value`),
+                )
+            }
+            val writeReturn = { value: kotlin.Boolean -> uniffiOutReturn.setValue(FfiConverterBoolean.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+    internal object `detach`: UniffiCallbackInterfaceBleRadioMethod10 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBleRadio.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`detach`(
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RadioException -> FfiConverterTypeRadioError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeBleRadio.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeBleRadio.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceBleRadio.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `limits`,
+        `attach`,
+        `advertise`,
+        `stopAdvertising`,
+        `scan`,
+        `stopScanning`,
+        `connect`,
+        `disconnect`,
+        `write`,
+        `notify`,
+        `detach`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_fogcompute_uniffi_fn_init_callback_vtable_bleradio(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeBleRadio: FfiConverter<BleRadio, Long> {
+    internal val handleMap = UniffiHandleMap<BleRadio>()
+
+    override fun lower(value: BleRadio): Long {
+        if (value is BleRadioImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.callWithHandle { it }
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): BleRadio {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return BleRadioImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): BleRadio {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: BleRadio) = 8UL
+
+    override fun write(value: BleRadio, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -7081,6 +8375,1043 @@ public object FfiConverterTypeLedgerGovernance: FfiConverter<LedgerGovernance, L
 
 
 /**
+ * A peer of a BitChat mesh that runs on a thread of this process: over TCP, over radios, and to other
+ * nodes of the program.
+ *
+ * What it says was sent or received is on disk, if it has a file: started again with the same file it
+ * is the same peer, goes on delivering what waited, and shows nothing twice. Its methods do not wait for
+ * the network.
+ */
+public interface MeshNodeInterface {
+
+    /**
+     * Takes a file that was offered, and writes it to `path`: to `path` with `.part` behind it until it is
+     * whole.
+     *
+     * # Errors
+     * [`FogError::UnknownFile`], [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a file that is
+     * none, [`FogError::Closed`], and those of storage.
+     */
+    fun `acceptFile`(`file`: kotlin.String, `path`: kotlin.String)
+
+    /**
+     * Talks over a radio too.
+     *
+     * # Errors
+     * [`FogError::HostCallback`] if its `limits` or `attach` throw, [`FogError::MeshBusy`] for a ninth
+     * radio, [`FogError::Closed`].
+     */
+    fun `addRadio`(`radio`: BleRadio)
+
+    /**
+     * Offers a file no longer, or does not take the rest of it. `false` if there is no such file.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a file that is none, [`FogError::Closed`].
+     */
+    fun `cancelFile`(`file`: kotlin.String): kotlin.Boolean
+
+    /**
+     * Changes who is in a group of this peer's, and gives it another key, which those who are not in it
+     * any more do not get.
+     *
+     * # Errors
+     * [`FogError::UnknownGroup`], [`FogError::NotGroupCreator`], and those of
+     * [`MeshNode::create_group`].
+     */
+    fun `changeGroup`(`group`: kotlin.String, `members`: List<kotlin.String>)
+
+    /**
+     * Keeps a TCP link with whoever answers at an address: it is dialled again when it ends.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Closed`].
+     */
+    fun `connect`(`address`: kotlin.String)
+
+    /**
+     * Makes a group of this peer and others who are known, and invites them; returns its identifier.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
+     */
+    fun `createGroup`(`name`: kotlin.String, `members`: List<kotlin.String>): kotlin.String
+
+    /**
+     * Keeps no link with an address any more, and ends the one it has. `false` if it kept none.
+     *
+     * # Errors
+     * As [`MeshNode::connect`].
+     */
+    fun `disconnect`(`address`: kotlin.String): kotlin.Boolean
+
+    /**
+     * Groups this peer is in.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `groups`(): List<MeshGroup>
+
+    /**
+     * The newest messages with numbers below `before`, the newest first. None without a file.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    fun `history`(`limit`: kotlin.UInt = 100u, `before`: kotlin.ULong? = null): List<MeshMessage>
+
+    /**
+     * Who this is: 16 hexadecimal digits.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * Leaves a group; nobody is told. `false` if this peer is in no such group.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a group that is none, [`FogError::Closed`], and those of storage.
+     */
+    fun `leaveGroup`(`group`: kotlin.String): kotlin.Boolean
+
+    /**
+     * Makes a link to another node of this program, without any socket.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `linkWith`(`other`: MeshNode)
+
+    /**
+     * Accepts TCP links at an address; returns it, with the port that was chosen where 0 was asked for.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
+     * [`FogError::Closed`].
+     */
+    fun `listen`(`address`: kotlin.String = "127.0.0.1:0"): kotlin.String
+
+    /**
+     * Addresses that TCP links are accepted on.
+     */
+    fun `listening`(): List<kotlin.String>
+
+    /**
+     * Tells a peer that the user saw its message.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a peer that is
+     * none, [`FogError::Closed`].
+     */
+    fun `markRead`(`peer`: kotlin.String, `id`: kotlin.String)
+
+    /**
+     * What this peer is called.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `nickname`(): kotlin.String
+
+    /**
+     * Offers a file on disk of at most a GiB to a peer, which takes it in chunks, when it wants; returns
+     * what the file is known by. It is read when it is asked for: leave it as it is until then. Only
+     * peers of this library understand.
+     *
+     * # Errors
+     * [`FogError::NotUnderstood`], [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`],
+     * [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`],
+     * and those of storage.
+     */
+    fun `offerFile`(`peer`: kotlin.String, `path`: kotlin.String, `mime`: kotlin.String = "application/octet-stream"): kotlin.String
+
+    /**
+     * Peers that are known.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `peers`(): List<MeshPeer>
+
+    /**
+     * A wait for the next event, which [`MeshNode::try_receive`] then takes. In two calls, for else an
+     * event could be lost with a wait that is given up.
+     */
+    fun `readable`(): Readiness
+
+    /**
+     * Sends a file of at most a MiB in one piece, to one peer, or without one to everybody near. It is
+     * sent once; what is lost is not sent again.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`].
+     */
+    fun `sendFile`(`peer`: kotlin.String?, `file`: MeshFile)
+
+    /**
+     * Writes to a group; returns what the message is known by.
+     *
+     * # Errors
+     * [`FogError::UnknownGroup`], [`FogError::InvalidMeshContent`], [`FogError::InvalidArgument`] for a
+     * group that is none, [`FogError::Closed`], and those of storage.
+     */
+    fun `sendGroup`(`group`: kotlin.String, `text`: kotlin.String): kotlin.String
+
+    /**
+     * Writes to one peer; returns what the message is known by. It is kept, and on disk if there is a
+     * file, and sent until the peer has it or a day has passed.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
+     */
+    fun `sendPrivate`(`peer`: kotlin.String, `text`: kotlin.String): kotlin.String
+
+    /**
+     * Writes to everybody near; returns what the message is known by.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`], [`FogError::Closed`], and those of storage.
+     */
+    fun `sendPublic`(`text`: kotlin.String): kotlin.String
+
+    /**
+     * Gives this peer another name.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`], [`FogError::Closed`], and those of storage.
+     */
+    fun `setNickname`(`nickname`: kotlin.String)
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `stats`(): MeshNodeStats
+
+    /**
+     * The next event, if one is there.
+     *
+     * # Errors
+     * [`FogError::Closed`] when there is none and none will come.
+     */
+    fun `tryReceive`(): MeshEvent?
+
+    companion object
+}
+
+/**
+ * A peer of a BitChat mesh that runs on a thread of this process: over TCP, over radios, and to other
+ * nodes of the program.
+ *
+ * What it says was sent or received is on disk, if it has a file: started again with the same file it
+ * is the same peer, goes on delivering what waited, and shows nothing twice. Its methods do not wait for
+ * the network.
+ */
+open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Starts a node. One that has a file is called what it was before if `nickname` is empty.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`] for a nickname that is empty or longer than 255 bytes,
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
+     * [`FogError::Node`], and those of storage.
+     */
+    constructor(`nickname`: kotlin.String, `config`: MeshNodeConfig? = null) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_meshnode_new(
+
+
+        FfiConverterString.lower(`nickname`),
+        FfiConverterOptionalTypeMeshNodeConfig.lower(`config`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_meshnode(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_meshnode(handle, status)
+        }
+    }
+
+
+    /**
+     * Takes a file that was offered, and writes it to `path`: to `path` with `.part` behind it until it is
+     * whole.
+     *
+     * # Errors
+     * [`FogError::UnknownFile`], [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a file that is
+     * none, [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `acceptFile`(`file`: kotlin.String, `path`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_accept_file(
+        it,
+
+        FfiConverterString.lower(`file`),
+        FfiConverterString.lower(`path`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Talks over a radio too.
+     *
+     * # Errors
+     * [`FogError::HostCallback`] if its `limits` or `attach` throw, [`FogError::MeshBusy`] for a ninth
+     * radio, [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `addRadio`(`radio`: BleRadio)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_add_radio(
+        it,
+
+        FfiConverterTypeBleRadio.lower(`radio`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Offers a file no longer, or does not take the rest of it. `false` if there is no such file.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a file that is none, [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `cancelFile`(`file`: kotlin.String): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_cancel_file(
+        it,
+
+        FfiConverterString.lower(`file`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Changes who is in a group of this peer's, and gives it another key, which those who are not in it
+     * any more do not get.
+     *
+     * # Errors
+     * [`FogError::UnknownGroup`], [`FogError::NotGroupCreator`], and those of
+     * [`MeshNode::create_group`].
+     */
+    @Throws(FogException::class)override fun `changeGroup`(`group`: kotlin.String, `members`: List<kotlin.String>)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_change_group(
+        it,
+
+        FfiConverterString.lower(`group`),
+        FfiConverterSequenceString.lower(`members`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Keeps a TCP link with whoever answers at an address: it is dialled again when it ends.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `connect`(`address`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_connect(
+        it,
+
+        FfiConverterString.lower(`address`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Makes a group of this peer and others who are known, and invites them; returns its identifier.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `createGroup`(`name`: kotlin.String, `members`: List<kotlin.String>): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(
+        it,
+
+        FfiConverterString.lower(`name`),
+        FfiConverterSequenceString.lower(`members`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Keeps no link with an address any more, and ends the one it has. `false` if it kept none.
+     *
+     * # Errors
+     * As [`MeshNode::connect`].
+     */
+    @Throws(FogException::class)override fun `disconnect`(`address`: kotlin.String): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_disconnect(
+        it,
+
+        FfiConverterString.lower(`address`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Groups this peer is in.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `groups`(): List<MeshGroup> {
+            return FfiConverterSequenceTypeMeshGroup.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_groups(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The newest messages with numbers below `before`, the newest first. None without a file.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `history`(`limit`: kotlin.UInt, `before`: kotlin.ULong?): List<MeshMessage> {
+            return FfiConverterSequenceTypeMeshMessage.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_history(
+        it,
+
+        FfiConverterUInt.lower(`limit`),
+        FfiConverterOptionalULong.lower(`before`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Who this is: 16 hexadecimal digits.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Leaves a group; nobody is told. `false` if this peer is in no such group.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a group that is none, [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `leaveGroup`(`group`: kotlin.String): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_leave_group(
+        it,
+
+        FfiConverterString.lower(`group`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Makes a link to another node of this program, without any socket.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `linkWith`(`other`: MeshNode)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_link_with(
+        it,
+
+        FfiConverterTypeMeshNode.lower(`other`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Accepts TCP links at an address; returns it, with the port that was chosen where 0 was asked for.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `listen`(`address`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_listen(
+        it,
+
+        FfiConverterString.lower(`address`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Addresses that TCP links are accepted on.
+     */override fun `listening`(): List<kotlin.String> {
+            return FfiConverterSequenceString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_listening(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Tells a peer that the user saw its message.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a peer that is
+     * none, [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `markRead`(`peer`: kotlin.String, `id`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_mark_read(
+        it,
+
+        FfiConverterString.lower(`peer`),
+        FfiConverterString.lower(`id`),_status)
+}
+    }
+
+
+
+
+    /**
+     * What this peer is called.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `nickname`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_nickname(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Offers a file on disk of at most a GiB to a peer, which takes it in chunks, when it wants; returns
+     * what the file is known by. It is read when it is asked for: leave it as it is until then. Only
+     * peers of this library understand.
+     *
+     * # Errors
+     * [`FogError::NotUnderstood`], [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`],
+     * [`FogError::MeshBusy`], [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`],
+     * and those of storage.
+     */
+    @Throws(FogException::class)override fun `offerFile`(`peer`: kotlin.String, `path`: kotlin.String, `mime`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_offer_file(
+        it,
+
+        FfiConverterString.lower(`peer`),
+        FfiConverterString.lower(`path`),
+        FfiConverterString.lower(`mime`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Peers that are known.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `peers`(): List<MeshPeer> {
+            return FfiConverterSequenceTypeMeshPeer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_peers(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * A wait for the next event, which [`MeshNode::try_receive`] then takes. In two calls, for else an
+     * event could be lost with a wait that is given up.
+     */override fun `readable`(): Readiness {
+            return FfiConverterTypeReadiness.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_readable(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Sends a file of at most a MiB in one piece, to one peer, or without one to everybody near. It is
+     * sent once; what is lost is not sent again.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `sendFile`(`peer`: kotlin.String?, `file`: MeshFile)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_send_file(
+        it,
+
+        FfiConverterOptionalString.lower(`peer`),
+        FfiConverterTypeMeshFile.lower(`file`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Writes to a group; returns what the message is known by.
+     *
+     * # Errors
+     * [`FogError::UnknownGroup`], [`FogError::InvalidMeshContent`], [`FogError::InvalidArgument`] for a
+     * group that is none, [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `sendGroup`(`group`: kotlin.String, `text`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_send_group(
+        it,
+
+        FfiConverterString.lower(`group`),
+        FfiConverterString.lower(`text`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Writes to one peer; returns what the message is known by. It is kept, and on disk if there is a
+     * file, and sent until the peer has it or a day has passed.
+     *
+     * # Errors
+     * [`FogError::UnknownPeer`], [`FogError::InvalidMeshContent`], [`FogError::MeshBusy`],
+     * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `sendPrivate`(`peer`: kotlin.String, `text`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_send_private(
+        it,
+
+        FfiConverterString.lower(`peer`),
+        FfiConverterString.lower(`text`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Writes to everybody near; returns what the message is known by.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`], [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `sendPublic`(`text`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_send_public(
+        it,
+
+        FfiConverterString.lower(`text`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Gives this peer another name.
+     *
+     * # Errors
+     * [`FogError::InvalidMeshContent`], [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `setNickname`(`nickname`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_set_nickname(
+        it,
+
+        FfiConverterString.lower(`nickname`),_status)
+}
+    }
+
+
+
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `stats`(): MeshNodeStats {
+            return FfiConverterTypeMeshNodeStats.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_stats(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The next event, if one is there.
+     *
+     * # Errors
+     * [`FogError::Closed`] when there is none and none will come.
+     */
+    @Throws(FogException::class)override fun `tryReceive`(): MeshEvent? {
+            return FfiConverterOptionalTypeMeshEvent.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_try_receive(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshNode: FfiConverter<MeshNode, Long> {
+    override fun lower(value: MeshNode): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): MeshNode {
+        return MeshNode(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): MeshNode {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: MeshNode) = 8UL
+
+    override fun write(value: MeshNode, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * Sends and receives messages through a mixnet, over UDP.
  *
  * Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
@@ -10611,7 +12942,531 @@ public object FfiConverterTypeProblem: FfiConverter<Problem, Long> {
 
 
 /**
- * A wait for messages that takes none of them.
+ * Where a radio of the application tells what happens, from any thread.
+ *
+ * Peers are bytes, as the radio names them, at most 64; connections are numbers, none of which is used
+ * twice.
+ */
+public interface RadioInboxInterface {
+
+    /**
+     * Bluetooth was turned on or off. A radio begins on. When it goes off its connections have ended,
+     * and it is told to advertise and to scan again when it is on.
+     */
+    fun `adapter`(`isOn`: kotlin.Boolean)
+
+    /**
+     * A connection that was asked for could not be made.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    fun `connectFailed`(`peer`: kotlin.ByteArray)
+
+    /**
+     * There is a connection, which this side began (it is the central) or the other.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    fun `connected`(`link`: kotlin.ULong, `peer`: kotlin.ByteArray, `isCentral`: kotlin.Boolean, `mtu`: kotlin.UShort)
+
+    /**
+     * A connection has ended, by this side or not.
+     */
+    fun `disconnected`(`link`: kotlin.ULong, `byThisSide`: kotlin.Boolean)
+
+    /**
+     * An advert with the service was heard, so loud in dBm, with this service data. `false` when it was
+     * not taken: an advert comes again.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    fun `discovered`(`peer`: kotlin.ByteArray, `rssiDbm`: kotlin.Short, `serviceData`: kotlin.ByteArray? = null): kotlin.Boolean
+
+    /**
+     * Another MTU was agreed on.
+     */
+    fun `mtuChanged`(`link`: kotlin.ULong, `mtu`: kotlin.UShort)
+
+    /**
+     * A value came: a write to this side, or a notification. `false` when it was not taken: end the
+     * connection then, or do not answer the write.
+     */
+    fun `received`(`link`: kotlin.ULong, `value`: kotlin.ByteArray): kotlin.Boolean
+
+    /**
+     * Scanning, or advertising, ended, and not because it was told to. It is told to again after a
+     * while.
+     */
+    fun `stopped`(`isScanning`: kotlin.Boolean)
+
+    /**
+     * Notifications go now: to the peer where this side is the peripheral, from it where it is the
+     * central.
+     */
+    fun `subscribed`(`link`: kotlin.ULong)
+
+    /**
+     * They go no more.
+     */
+    fun `unsubscribed`(`link`: kotlin.ULong)
+
+    /**
+     * After a write or notification was refused: there is room again.
+     */
+    fun `writable`(`link`: kotlin.ULong)
+
+    companion object
+}
+
+/**
+ * Where a radio of the application tells what happens, from any thread.
+ *
+ * Peers are bytes, as the radio names them, at most 64; connections are numbers, none of which is used
+ * twice.
+ */
+open class RadioInbox: Disposable, AutoCloseable, RadioInboxInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_radioinbox(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_radioinbox(handle, status)
+        }
+    }
+
+
+    /**
+     * Bluetooth was turned on or off. A radio begins on. When it goes off its connections have ended,
+     * and it is told to advertise and to scan again when it is on.
+     */override fun `adapter`(`isOn`: kotlin.Boolean)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_adapter(
+        it,
+
+        FfiConverterBoolean.lower(`isOn`),_status)
+}
+    }
+
+
+
+
+    /**
+     * A connection that was asked for could not be made.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    @Throws(FogException::class)override fun `connectFailed`(`peer`: kotlin.ByteArray)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_connect_failed(
+        it,
+
+        FfiConverterByteArray.lower(`peer`),_status)
+}
+    }
+
+
+
+
+    /**
+     * There is a connection, which this side began (it is the central) or the other.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    @Throws(FogException::class)override fun `connected`(`link`: kotlin.ULong, `peer`: kotlin.ByteArray, `isCentral`: kotlin.Boolean, `mtu`: kotlin.UShort)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_connected(
+        it,
+
+        FfiConverterULong.lower(`link`),
+        FfiConverterByteArray.lower(`peer`),
+        FfiConverterBoolean.lower(`isCentral`),
+        FfiConverterUShort.lower(`mtu`),_status)
+}
+    }
+
+
+
+
+    /**
+     * A connection has ended, by this side or not.
+     */override fun `disconnected`(`link`: kotlin.ULong, `byThisSide`: kotlin.Boolean)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_disconnected(
+        it,
+
+        FfiConverterULong.lower(`link`),
+        FfiConverterBoolean.lower(`byThisSide`),_status)
+}
+    }
+
+
+
+
+    /**
+     * An advert with the service was heard, so loud in dBm, with this service data. `false` when it was
+     * not taken: an advert comes again.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a peer of more than 64 bytes.
+     */
+    @Throws(FogException::class)override fun `discovered`(`peer`: kotlin.ByteArray, `rssiDbm`: kotlin.Short, `serviceData`: kotlin.ByteArray?): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_discovered(
+        it,
+
+        FfiConverterByteArray.lower(`peer`),
+        FfiConverterShort.lower(`rssiDbm`),
+        FfiConverterOptionalByteArray.lower(`serviceData`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Another MTU was agreed on.
+     */override fun `mtuChanged`(`link`: kotlin.ULong, `mtu`: kotlin.UShort)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_mtu_changed(
+        it,
+
+        FfiConverterULong.lower(`link`),
+        FfiConverterUShort.lower(`mtu`),_status)
+}
+    }
+
+
+
+
+    /**
+     * A value came: a write to this side, or a notification. `false` when it was not taken: end the
+     * connection then, or do not answer the write.
+     */override fun `received`(`link`: kotlin.ULong, `value`: kotlin.ByteArray): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_received(
+        it,
+
+        FfiConverterULong.lower(`link`),
+        FfiConverterByteArray.lower(`value`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Scanning, or advertising, ended, and not because it was told to. It is told to again after a
+     * while.
+     */override fun `stopped`(`isScanning`: kotlin.Boolean)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_stopped(
+        it,
+
+        FfiConverterBoolean.lower(`isScanning`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Notifications go now: to the peer where this side is the peripheral, from it where it is the
+     * central.
+     */override fun `subscribed`(`link`: kotlin.ULong)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_subscribed(
+        it,
+
+        FfiConverterULong.lower(`link`),_status)
+}
+    }
+
+
+
+
+    /**
+     * They go no more.
+     */override fun `unsubscribed`(`link`: kotlin.ULong)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_unsubscribed(
+        it,
+
+        FfiConverterULong.lower(`link`),_status)
+}
+    }
+
+
+
+
+    /**
+     * After a write or notification was refused: there is room again.
+     */override fun `writable`(`link`: kotlin.ULong)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_radioinbox_writable(
+        it,
+
+        FfiConverterULong.lower(`link`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRadioInbox: FfiConverter<RadioInbox, Long> {
+    override fun lower(value: RadioInbox): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): RadioInbox {
+        return RadioInbox(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): RadioInbox {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: RadioInbox) = 8UL
+
+    override fun write(value: RadioInbox, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A wait for messages or events that takes none of them.
  */
 public interface ReadinessInterface {
 
@@ -10621,10 +13476,10 @@ public interface ReadinessInterface {
     fun `cancel`()
 
     /**
-     * Ends when there is a message to receive, or when none will come. It can be waited for once.
+     * Ends when there is something to receive, or when nothing will come. It can be waited for once.
      *
      * # Errors
-     * [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+     * [`FogError::Closed`] if what is received from was released, [`FogError::Cancelled`].
      */
     suspend fun `wait`()
 
@@ -10632,7 +13487,7 @@ public interface ReadinessInterface {
 }
 
 /**
- * A wait for messages that takes none of them.
+ * A wait for messages or events that takes none of them.
  */
 open class Readiness: Disposable, AutoCloseable, ReadinessInterface
 {
@@ -10752,10 +13607,10 @@ open class Readiness: Disposable, AutoCloseable, ReadinessInterface
 
 
     /**
-     * Ends when there is a message to receive, or when none will come. It can be waited for once.
+     * Ends when there is something to receive, or when nothing will come. It can be waited for once.
      *
      * # Errors
-     * [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+     * [`FogError::Closed`] if what is received from was released, [`FogError::Cancelled`].
      */
     @Throws(FogException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -16434,6 +19289,466 @@ public object FfiConverterTypeMemo: FfiConverterRustBuffer<Memo> {
 
 
 /**
+ * A file in one piece.
+ */
+data class MeshFile (
+    /**
+     * What is in it.
+     */
+    val `content`: kotlin.ByteArray
+    ,
+    /**
+     * What it is called. One that came is called so by somebody else: no path to write to.
+     */
+    val `name`: kotlin.String? = null
+    ,
+    /**
+     * Its media type.
+     */
+    val `mime`: kotlin.String? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshFile: FfiConverterRustBuffer<MeshFile> {
+    override fun read(buf: ByteBuffer): MeshFile {
+        return MeshFile(
+            FfiConverterByteArray.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MeshFile) = (
+            FfiConverterByteArray.allocationSize(value.`content`) +
+            FfiConverterOptionalString.allocationSize(value.`name`) +
+            FfiConverterOptionalString.allocationSize(value.`mime`)
+    )
+
+    override fun write(value: MeshFile, buf: ByteBuffer) {
+            FfiConverterByteArray.write(value.`content`, buf)
+            FfiConverterOptionalString.write(value.`name`, buf)
+            FfiConverterOptionalString.write(value.`mime`, buf)
+    }
+}
+
+
+
+/**
+ * A group of the mesh that this peer is in.
+ */
+data class MeshGroup (
+    /**
+     * The group, 32 hexadecimal digits.
+     */
+    val `id`: kotlin.String
+    ,
+    /**
+     * What it is called.
+     */
+    val `name`: kotlin.String
+    ,
+    /**
+     * Who is in it, the one who made it first.
+     */
+    val `members`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshGroup: FfiConverterRustBuffer<MeshGroup> {
+    override fun read(buf: ByteBuffer): MeshGroup {
+        return MeshGroup(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MeshGroup) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterSequenceString.allocationSize(value.`members`)
+    )
+
+    override fun write(value: MeshGroup, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterSequenceString.write(value.`members`, buf)
+    }
+}
+
+
+
+/**
+ * A message of a mesh node's history.
+ */
+data class MeshMessage (
+    /**
+     * Its number: what came or was sent later has a higher one.
+     */
+    val `number`: kotlin.ULong
+    ,
+    /**
+     * What sender and receiver know it by.
+     */
+    val `id`: kotlin.String
+    ,
+    /**
+     * Who wrote it; of a private one from here, whom it is for.
+     */
+    val `peer`: kotlin.String
+    ,
+    /**
+     * Whether it was written here.
+     */
+    val `isOwn`: kotlin.Boolean
+    ,
+    /**
+     * Whether it is for one peer.
+     */
+    val `isPrivate`: kotlin.Boolean
+    ,
+    /**
+     * The group it is for, if it is for one.
+     */
+    val `group`: kotlin.String?
+    ,
+    /**
+     * Its text.
+     */
+    val `text`: kotlin.String
+    ,
+    /**
+     * When it was written, says its writer, in milliseconds since 1970.
+     */
+    val `unixMs`: kotlin.ULong
+    ,
+    /**
+     * How far one from here has come.
+     */
+    val `state`: DeliveryState
+    ,
+    /**
+     * The neighbour it came from, if it is known.
+     */
+    val `via`: kotlin.String?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshMessage: FfiConverterRustBuffer<MeshMessage> {
+    override fun read(buf: ByteBuffer): MeshMessage {
+        return MeshMessage(
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterTypeDeliveryState.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MeshMessage) = (
+            FfiConverterULong.allocationSize(value.`number`) +
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`peer`) +
+            FfiConverterBoolean.allocationSize(value.`isOwn`) +
+            FfiConverterBoolean.allocationSize(value.`isPrivate`) +
+            FfiConverterOptionalString.allocationSize(value.`group`) +
+            FfiConverterString.allocationSize(value.`text`) +
+            FfiConverterULong.allocationSize(value.`unixMs`) +
+            FfiConverterTypeDeliveryState.allocationSize(value.`state`) +
+            FfiConverterOptionalString.allocationSize(value.`via`)
+    )
+
+    override fun write(value: MeshMessage, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`number`, buf)
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`peer`, buf)
+            FfiConverterBoolean.write(value.`isOwn`, buf)
+            FfiConverterBoolean.write(value.`isPrivate`, buf)
+            FfiConverterOptionalString.write(value.`group`, buf)
+            FfiConverterString.write(value.`text`, buf)
+            FfiConverterULong.write(value.`unixMs`, buf)
+            FfiConverterTypeDeliveryState.write(value.`state`, buf)
+            FfiConverterOptionalString.write(value.`via`, buf)
+    }
+}
+
+
+
+/**
+ * How a mesh node is made. What is left out keeps the library's default.
+ */
+data class MeshNodeConfig (
+    /**
+     * Where it keeps its secrets, what waits to be delivered, and its messages. Without one, it is a
+     * new peer at every start and forgets everything.
+     */
+    val `file`: kotlin.String? = null
+    ,
+    /**
+     * Addresses to accept TCP links on, of which port 0 is any that is free.
+     */
+    val `listen`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * Addresses to keep a TCP link with, whoever answers.
+     */
+    val `connect`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * Events that wait to be received; without a number, 4,096. When there are more, the oldest are
+     * dropped, and counted.
+     */
+    val `eventsMax`: kotlin.UInt? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshNodeConfig: FfiConverterRustBuffer<MeshNodeConfig> {
+    override fun read(buf: ByteBuffer): MeshNodeConfig {
+        return MeshNodeConfig(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MeshNodeConfig) = (
+            FfiConverterOptionalString.allocationSize(value.`file`) +
+            FfiConverterSequenceString.allocationSize(value.`listen`) +
+            FfiConverterSequenceString.allocationSize(value.`connect`) +
+            FfiConverterOptionalUInt.allocationSize(value.`eventsMax`)
+    )
+
+    override fun write(value: MeshNodeConfig, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`file`, buf)
+            FfiConverterSequenceString.write(value.`listen`, buf)
+            FfiConverterSequenceString.write(value.`connect`, buf)
+            FfiConverterOptionalUInt.write(value.`eventsMax`, buf)
+    }
+}
+
+
+
+/**
+ * What a mesh node counted since its start.
+ */
+data class MeshNodeStats (
+    /**
+     * Links that are up.
+     */
+    val `links`: kotlin.ULong
+    ,
+    /**
+     * Bytes of frames that came in.
+     */
+    val `bytesIn`: kotlin.ULong
+    ,
+    /**
+     * Bytes of frames that left.
+     */
+    val `bytesOut`: kotlin.ULong
+    ,
+    /**
+     * Events that nobody received in time.
+     */
+    val `eventsDropped`: kotlin.ULong
+    ,
+    /**
+     * Envelopes that are carried for others.
+     */
+    val `carried`: kotlin.ULong
+    ,
+    /**
+     * Private messages that wait to be delivered.
+     */
+    val `waiting`: kotlin.ULong
+    ,
+    /**
+     * What the rules did, and refused, each by its name.
+     */
+    val `rules`: Map<kotlin.String, kotlin.ULong>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshNodeStats: FfiConverterRustBuffer<MeshNodeStats> {
+    override fun read(buf: ByteBuffer): MeshNodeStats {
+        return MeshNodeStats(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterMapStringULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MeshNodeStats) = (
+            FfiConverterULong.allocationSize(value.`links`) +
+            FfiConverterULong.allocationSize(value.`bytesIn`) +
+            FfiConverterULong.allocationSize(value.`bytesOut`) +
+            FfiConverterULong.allocationSize(value.`eventsDropped`) +
+            FfiConverterULong.allocationSize(value.`carried`) +
+            FfiConverterULong.allocationSize(value.`waiting`) +
+            FfiConverterMapStringULong.allocationSize(value.`rules`)
+    )
+
+    override fun write(value: MeshNodeStats, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`links`, buf)
+            FfiConverterULong.write(value.`bytesIn`, buf)
+            FfiConverterULong.write(value.`bytesOut`, buf)
+            FfiConverterULong.write(value.`eventsDropped`, buf)
+            FfiConverterULong.write(value.`carried`, buf)
+            FfiConverterULong.write(value.`waiting`, buf)
+            FfiConverterMapStringULong.write(value.`rules`, buf)
+    }
+}
+
+
+
+/**
+ * What is known of a peer of the mesh.
+ */
+data class MeshPeer (
+    /**
+     * Who: 16 hexadecimal digits.
+     */
+    val `id`: kotlin.String
+    ,
+    /**
+     * What it wants to be called.
+     */
+    val `nickname`: kotlin.String
+    ,
+    /**
+     * Its key for sessions, 32 bytes.
+     */
+    val `noiseKey`: kotlin.ByteArray
+    ,
+    /**
+     * Whether it was heard of in the last minute.
+     */
+    val `isReachable`: kotlin.Boolean
+    ,
+    /**
+     * Whether it has a link here.
+     */
+    val `isLinked`: kotlin.Boolean
+    ,
+    /**
+     * Whether there is a session with it.
+     */
+    val `hasSession`: kotlin.Boolean
+    ,
+    /**
+     * Whom it has links to, says it.
+     */
+    val `neighbours`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshPeer: FfiConverterRustBuffer<MeshPeer> {
+    override fun read(buf: ByteBuffer): MeshPeer {
+        return MeshPeer(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterByteArray.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MeshPeer) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`nickname`) +
+            FfiConverterByteArray.allocationSize(value.`noiseKey`) +
+            FfiConverterBoolean.allocationSize(value.`isReachable`) +
+            FfiConverterBoolean.allocationSize(value.`isLinked`) +
+            FfiConverterBoolean.allocationSize(value.`hasSession`) +
+            FfiConverterSequenceString.allocationSize(value.`neighbours`)
+    )
+
+    override fun write(value: MeshPeer, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`nickname`, buf)
+            FfiConverterByteArray.write(value.`noiseKey`, buf)
+            FfiConverterBoolean.write(value.`isReachable`, buf)
+            FfiConverterBoolean.write(value.`isLinked`, buf)
+            FfiConverterBoolean.write(value.`hasSession`, buf)
+            FfiConverterSequenceString.write(value.`neighbours`, buf)
+    }
+}
+
+
+
+/**
  * How a mixnet client is made. What is left out keeps the library's default.
  */
 data class MixnetClientConfig (
@@ -17653,6 +20968,61 @@ public object FfiConverterTypeProposalContent: FfiConverterRustBuffer<ProposalCo
             FfiConverterString.write(value.`title`, buf)
             FfiConverterString.write(value.`description`, buf)
             FfiConverterSequenceTypeProposalAction.write(value.`actions`, buf)
+    }
+}
+
+
+
+/**
+ * What a radio can do.
+ */
+data class RadioLimits (
+    /**
+     * Whether it scans and connects.
+     */
+    val `isCentral`: kotlin.Boolean
+    ,
+    /**
+     * Whether it advertises and is connected to.
+     */
+    val `isPeripheral`: kotlin.Boolean
+    ,
+    /**
+     * Most connections at once, in both roles together.
+     */
+    val `linksMax`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRadioLimits: FfiConverterRustBuffer<RadioLimits> {
+    override fun read(buf: ByteBuffer): RadioLimits {
+        return RadioLimits(
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: RadioLimits) = (
+            FfiConverterBoolean.allocationSize(value.`isCentral`) +
+            FfiConverterBoolean.allocationSize(value.`isPeripheral`) +
+            FfiConverterUInt.allocationSize(value.`linksMax`)
+    )
+
+    override fun write(value: RadioLimits, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`isCentral`, buf)
+            FfiConverterBoolean.write(value.`isPeripheral`, buf)
+            FfiConverterUInt.write(value.`linksMax`, buf)
     }
 }
 
@@ -19624,6 +22994,68 @@ public object FfiConverterTypeConstraint: FfiConverterRustBuffer<Constraint> {
     override fun allocationSize(value: Constraint) = 4UL
 
     override fun write(value: Constraint, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * How far a message of this peer has come. Each state is one that was heard of, none is supposed.
+ */
+
+enum class DeliveryState {
+
+    /**
+     * It waits: there is no link or no session.
+     */
+    WAITING,
+    /**
+     * It left over a link.
+     */
+    SENT,
+    /**
+     * Somebody else passes it on, says that it has it (by a set that errs once in a hundred times), or
+     * was given it to carry.
+     */
+    RELAYED,
+    /**
+     * The receiver has it.
+     */
+    DELIVERED,
+    /**
+     * The receiver's user saw it.
+     */
+    READ,
+    /**
+     * It was given up. The receiver may have it nevertheless.
+     */
+    GIVEN_UP;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDeliveryState: FfiConverterRustBuffer<DeliveryState> {
+    override fun read(buf: ByteBuffer) = try {
+
+        DeliveryState.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: DeliveryState) = 4UL
+
+    override fun write(value: DeliveryState, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -24268,6 +27700,950 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
 
 
 /**
+ * Something that happened to a mesh node. Peers are 16 hexadecimal digits, groups 32, files in
+ * chunks 64.
+ */
+sealed class MeshEvent {
+
+    /**
+     * A peer announced itself, or came back.
+     */
+    data class PeerJoined(
+        /**
+         * Who.
+         */
+        val `peer`: kotlin.String) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A peer has left, or nothing was heard of it for a minute.
+     */
+    data class PeerLeft(
+        /**
+         * Who.
+         */
+        val `peer`: kotlin.String) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A peer's name, capabilities or neighbours changed.
+     */
+    data class PeerChanged(
+        /**
+         * Who.
+         */
+        val `peer`: kotlin.String) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * There is a session: who this is has been proved.
+     */
+    data class SessionReady(
+        /**
+         * Who.
+         */
+        val `peer`: kotlin.String,
+        /**
+         * The key it proved to hold, 32 bytes.
+         */
+        val `noiseKey`: kotlin.ByteArray) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A public message, whose sender is verified.
+     */
+    data class PublicMessage(
+        /**
+         * What the message is known by.
+         */
+        val `id`: kotlin.String,
+        /**
+         * Who wrote it.
+         */
+        val `from`: kotlin.String,
+        /**
+         * Its text.
+         */
+        val `text`: kotlin.String,
+        /**
+         * When it was written, says its writer, in milliseconds since 1970.
+         */
+        val `unixMs`: kotlin.ULong,
+        /**
+         * The neighbour it came from, if it is known.
+         */
+        val `via`: kotlin.String?,
+        /**
+         * Hops it seems to have taken: nothing proves the number.
+         */
+        val `hops`: kotlin.UByte) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A private message.
+     */
+    data class PrivateMessage(
+        /**
+         * What the message is known by, for [`MeshNode::mark_read`].
+         */
+        val `id`: kotlin.String,
+        /**
+         * Who wrote it.
+         */
+        val `from`: kotlin.String,
+        /**
+         * Its text.
+         */
+        val `text`: kotlin.String,
+        /**
+         * The neighbour it came from, if it is known.
+         */
+        val `via`: kotlin.String?) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * How far a message of this peer has come.
+     */
+    data class Delivery(
+        /**
+         * What the message is known by.
+         */
+        val `id`: kotlin.String,
+        /**
+         * Its state.
+         */
+        val `state`: dev.fogcompute.DeliveryState) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A file in one piece.
+     */
+    data class File(
+        /**
+         * Who sent it.
+         */
+        val `from`: kotlin.String,
+        /**
+         * Whether it is for this peer alone.
+         */
+        val `isPrivate`: kotlin.Boolean,
+        /**
+         * The file.
+         */
+        val `file`: dev.fogcompute.MeshFile) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A part of a voice burst.
+     */
+    data class Voice(
+        /**
+         * Who speaks.
+         */
+        val `from`: kotlin.String,
+        /**
+         * Whether it is for this peer alone.
+         */
+        val `isPrivate`: kotlin.Boolean,
+        /**
+         * The part, as the mesh encodes it.
+         */
+        val `frame`: kotlin.ByteArray) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * This peer was taken into a group, or the group changed.
+     */
+    data class Group(
+        /**
+         * The group.
+         */
+        val `group`: kotlin.String,
+        /**
+         * Whose it is.
+         */
+        val `creator`: kotlin.String) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A message to a group.
+     */
+    data class GroupMessage(
+        /**
+         * The group.
+         */
+        val `group`: kotlin.String,
+        /**
+         * What the message is known by.
+         */
+        val `id`: kotlin.String,
+        /**
+         * Who wrote it: a member.
+         */
+        val `from`: kotlin.String,
+        /**
+         * Its text.
+         */
+        val `text`: kotlin.String,
+        /**
+         * When it was written, says its writer, in milliseconds since 1970.
+         */
+        val `unixMs`: kotlin.ULong) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A step towards a call.
+     */
+    data class Call(
+        /**
+         * Who.
+         */
+        val `from`: kotlin.String,
+        /**
+         * The step, as the mesh encodes it.
+         */
+        val `signal`: kotlin.ByteArray) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Something private of a type that means nothing here.
+     */
+    data class Other(
+        /**
+         * Who.
+         */
+        val `from`: kotlin.String,
+        /**
+         * The type.
+         */
+        val `kind`: kotlin.UByte,
+        /**
+         * The body.
+         */
+        val `body`: kotlin.ByteArray) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A peer offers a file in chunks. [`MeshNode::accept_file`] takes it.
+     */
+    data class FileOffered(
+        /**
+         * Who.
+         */
+        val `from`: kotlin.String,
+        /**
+         * What names the file.
+         */
+        val `file`: kotlin.String,
+        /**
+         * What it is called. It came from somebody else: no path to write to.
+         */
+        val `title`: kotlin.String,
+        /**
+         * Its media type.
+         */
+        val `mime`: kotlin.String,
+        /**
+         * Its length in bytes.
+         */
+        val `length`: kotlin.ULong) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A file in chunks goes on. Said about a hundred times for each file, and at its end.
+     */
+    data class FileProgress(
+        /**
+         * The file.
+         */
+        val `file`: kotlin.String,
+        /**
+         * Who sends it, or has asked for it.
+         */
+        val `peer`: kotlin.String,
+        /**
+         * Whether it is sent from here.
+         */
+        val `isSent`: kotlin.Boolean,
+        /**
+         * Bytes that have come, or that were asked for and sent.
+         */
+        val `done`: kotlin.ULong,
+        /**
+         * All of them.
+         */
+        val `length`: kotlin.ULong) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A file in chunks is whole, and on disk.
+     */
+    data class FileReceived(
+        /**
+         * The file.
+         */
+        val `file`: kotlin.String,
+        /**
+         * Who sent it.
+         */
+        val `from`: kotlin.String,
+        /**
+         * Where it is.
+         */
+        val `path`: kotlin.String) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A file in chunks was given up.
+     */
+    data class FileFailed(
+        /**
+         * The file.
+         */
+        val `file`: kotlin.String,
+        /**
+         * Why, if this binding has a word for it.
+         */
+        val `why`: dev.fogcompute.MeshFileEnd?) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A link is up: over TCP, a radio, or to a node in the same program.
+     */
+    data class LinkUp(
+        /**
+         * Its number.
+         */
+        val `link`: kotlin.ULong) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A link is down.
+     */
+    data class LinkDown(
+        /**
+         * Its number.
+         */
+        val `link`: kotlin.ULong) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A radio of the application threw: what it was asked is not done, and if that was for one of its
+     * connections, that one ends.
+     */
+    data class RadioFailed(
+        /**
+         * Which radio: 0 is the first one that was added.
+         */
+        val `radio`: kotlin.ULong,
+        /**
+         * What it threw.
+         */
+        val `reason`: kotlin.String) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Something that this binding has no words for.
+     */
+    object Unknown : MeshEvent()
+
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
+    override fun read(buf: ByteBuffer): MeshEvent {
+        return when(buf.getInt()) {
+            1 -> MeshEvent.PeerJoined(
+                FfiConverterString.read(buf),
+                )
+            2 -> MeshEvent.PeerLeft(
+                FfiConverterString.read(buf),
+                )
+            3 -> MeshEvent.PeerChanged(
+                FfiConverterString.read(buf),
+                )
+            4 -> MeshEvent.SessionReady(
+                FfiConverterString.read(buf),
+                FfiConverterByteArray.read(buf),
+                )
+            5 -> MeshEvent.PublicMessage(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                FfiConverterOptionalString.read(buf),
+                FfiConverterUByte.read(buf),
+                )
+            6 -> MeshEvent.PrivateMessage(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            7 -> MeshEvent.Delivery(
+                FfiConverterString.read(buf),
+                FfiConverterTypeDeliveryState.read(buf),
+                )
+            8 -> MeshEvent.File(
+                FfiConverterString.read(buf),
+                FfiConverterBoolean.read(buf),
+                FfiConverterTypeMeshFile.read(buf),
+                )
+            9 -> MeshEvent.Voice(
+                FfiConverterString.read(buf),
+                FfiConverterBoolean.read(buf),
+                FfiConverterByteArray.read(buf),
+                )
+            10 -> MeshEvent.Group(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            11 -> MeshEvent.GroupMessage(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            12 -> MeshEvent.Call(
+                FfiConverterString.read(buf),
+                FfiConverterByteArray.read(buf),
+                )
+            13 -> MeshEvent.Other(
+                FfiConverterString.read(buf),
+                FfiConverterUByte.read(buf),
+                FfiConverterByteArray.read(buf),
+                )
+            14 -> MeshEvent.FileOffered(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            15 -> MeshEvent.FileProgress(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterBoolean.read(buf),
+                FfiConverterULong.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            16 -> MeshEvent.FileReceived(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            17 -> MeshEvent.FileFailed(
+                FfiConverterString.read(buf),
+                FfiConverterOptionalTypeMeshFileEnd.read(buf),
+                )
+            18 -> MeshEvent.LinkUp(
+                FfiConverterULong.read(buf),
+                )
+            19 -> MeshEvent.LinkDown(
+                FfiConverterULong.read(buf),
+                )
+            20 -> MeshEvent.RadioFailed(
+                FfiConverterULong.read(buf),
+                FfiConverterString.read(buf),
+                )
+            21 -> MeshEvent.Unknown
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: MeshEvent): ULong = when(value) {
+        is MeshEvent.PeerJoined -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+            )
+        }
+        is MeshEvent.PeerLeft -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+            )
+        }
+        is MeshEvent.PeerChanged -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+            )
+        }
+        is MeshEvent.SessionReady -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`peer`)
+                + FfiConverterByteArray.allocationSize(value.`noiseKey`)
+            )
+        }
+        is MeshEvent.PublicMessage -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterString.allocationSize(value.`text`)
+                + FfiConverterULong.allocationSize(value.`unixMs`)
+                + FfiConverterOptionalString.allocationSize(value.`via`)
+                + FfiConverterUByte.allocationSize(value.`hops`)
+            )
+        }
+        is MeshEvent.PrivateMessage -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterString.allocationSize(value.`text`)
+                + FfiConverterOptionalString.allocationSize(value.`via`)
+            )
+        }
+        is MeshEvent.Delivery -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterTypeDeliveryState.allocationSize(value.`state`)
+            )
+        }
+        is MeshEvent.File -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterBoolean.allocationSize(value.`isPrivate`)
+                + FfiConverterTypeMeshFile.allocationSize(value.`file`)
+            )
+        }
+        is MeshEvent.Voice -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterBoolean.allocationSize(value.`isPrivate`)
+                + FfiConverterByteArray.allocationSize(value.`frame`)
+            )
+        }
+        is MeshEvent.Group -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`group`)
+                + FfiConverterString.allocationSize(value.`creator`)
+            )
+        }
+        is MeshEvent.GroupMessage -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`group`)
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterString.allocationSize(value.`text`)
+                + FfiConverterULong.allocationSize(value.`unixMs`)
+            )
+        }
+        is MeshEvent.Call -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterByteArray.allocationSize(value.`signal`)
+            )
+        }
+        is MeshEvent.Other -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterUByte.allocationSize(value.`kind`)
+                + FfiConverterByteArray.allocationSize(value.`body`)
+            )
+        }
+        is MeshEvent.FileOffered -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterString.allocationSize(value.`file`)
+                + FfiConverterString.allocationSize(value.`title`)
+                + FfiConverterString.allocationSize(value.`mime`)
+                + FfiConverterULong.allocationSize(value.`length`)
+            )
+        }
+        is MeshEvent.FileProgress -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`file`)
+                + FfiConverterString.allocationSize(value.`peer`)
+                + FfiConverterBoolean.allocationSize(value.`isSent`)
+                + FfiConverterULong.allocationSize(value.`done`)
+                + FfiConverterULong.allocationSize(value.`length`)
+            )
+        }
+        is MeshEvent.FileReceived -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`file`)
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterString.allocationSize(value.`path`)
+            )
+        }
+        is MeshEvent.FileFailed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`file`)
+                + FfiConverterOptionalTypeMeshFileEnd.allocationSize(value.`why`)
+            )
+        }
+        is MeshEvent.LinkUp -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`link`)
+            )
+        }
+        is MeshEvent.LinkDown -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`link`)
+            )
+        }
+        is MeshEvent.RadioFailed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`radio`)
+                + FfiConverterString.allocationSize(value.`reason`)
+            )
+        }
+        is MeshEvent.Unknown -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: MeshEvent, buf: ByteBuffer) {
+        when(value) {
+            is MeshEvent.PeerJoined -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`peer`, buf)
+                Unit
+            }
+            is MeshEvent.PeerLeft -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`peer`, buf)
+                Unit
+            }
+            is MeshEvent.PeerChanged -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`peer`, buf)
+                Unit
+            }
+            is MeshEvent.SessionReady -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`peer`, buf)
+                FfiConverterByteArray.write(value.`noiseKey`, buf)
+                Unit
+            }
+            is MeshEvent.PublicMessage -> {
+                buf.putInt(5)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterString.write(value.`text`, buf)
+                FfiConverterULong.write(value.`unixMs`, buf)
+                FfiConverterOptionalString.write(value.`via`, buf)
+                FfiConverterUByte.write(value.`hops`, buf)
+                Unit
+            }
+            is MeshEvent.PrivateMessage -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterString.write(value.`text`, buf)
+                FfiConverterOptionalString.write(value.`via`, buf)
+                Unit
+            }
+            is MeshEvent.Delivery -> {
+                buf.putInt(7)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterTypeDeliveryState.write(value.`state`, buf)
+                Unit
+            }
+            is MeshEvent.File -> {
+                buf.putInt(8)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterBoolean.write(value.`isPrivate`, buf)
+                FfiConverterTypeMeshFile.write(value.`file`, buf)
+                Unit
+            }
+            is MeshEvent.Voice -> {
+                buf.putInt(9)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterBoolean.write(value.`isPrivate`, buf)
+                FfiConverterByteArray.write(value.`frame`, buf)
+                Unit
+            }
+            is MeshEvent.Group -> {
+                buf.putInt(10)
+                FfiConverterString.write(value.`group`, buf)
+                FfiConverterString.write(value.`creator`, buf)
+                Unit
+            }
+            is MeshEvent.GroupMessage -> {
+                buf.putInt(11)
+                FfiConverterString.write(value.`group`, buf)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterString.write(value.`text`, buf)
+                FfiConverterULong.write(value.`unixMs`, buf)
+                Unit
+            }
+            is MeshEvent.Call -> {
+                buf.putInt(12)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterByteArray.write(value.`signal`, buf)
+                Unit
+            }
+            is MeshEvent.Other -> {
+                buf.putInt(13)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterUByte.write(value.`kind`, buf)
+                FfiConverterByteArray.write(value.`body`, buf)
+                Unit
+            }
+            is MeshEvent.FileOffered -> {
+                buf.putInt(14)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterString.write(value.`file`, buf)
+                FfiConverterString.write(value.`title`, buf)
+                FfiConverterString.write(value.`mime`, buf)
+                FfiConverterULong.write(value.`length`, buf)
+                Unit
+            }
+            is MeshEvent.FileProgress -> {
+                buf.putInt(15)
+                FfiConverterString.write(value.`file`, buf)
+                FfiConverterString.write(value.`peer`, buf)
+                FfiConverterBoolean.write(value.`isSent`, buf)
+                FfiConverterULong.write(value.`done`, buf)
+                FfiConverterULong.write(value.`length`, buf)
+                Unit
+            }
+            is MeshEvent.FileReceived -> {
+                buf.putInt(16)
+                FfiConverterString.write(value.`file`, buf)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterString.write(value.`path`, buf)
+                Unit
+            }
+            is MeshEvent.FileFailed -> {
+                buf.putInt(17)
+                FfiConverterString.write(value.`file`, buf)
+                FfiConverterOptionalTypeMeshFileEnd.write(value.`why`, buf)
+                Unit
+            }
+            is MeshEvent.LinkUp -> {
+                buf.putInt(18)
+                FfiConverterULong.write(value.`link`, buf)
+                Unit
+            }
+            is MeshEvent.LinkDown -> {
+                buf.putInt(19)
+                FfiConverterULong.write(value.`link`, buf)
+                Unit
+            }
+            is MeshEvent.RadioFailed -> {
+                buf.putInt(20)
+                FfiConverterULong.write(value.`radio`, buf)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is MeshEvent.Unknown -> {
+                buf.putInt(21)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * Why a file was given up.
+ */
+
+enum class MeshFileEnd {
+
+    /**
+     * Who offered it does not have it any more.
+     */
+    MISSING,
+    /**
+     * Nothing of it came for too long.
+     */
+    SILENT,
+    /**
+     * It could not be written.
+     */
+    DISK;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshFileEnd: FfiConverterRustBuffer<MeshFileEnd> {
+    override fun read(buf: ByteBuffer) = try {
+
+        MeshFileEnd.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: MeshFileEnd) = 4UL
+
+    override fun write(value: MeshFileEnd, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * How the device reaches other devices.
  */
 
@@ -25467,6 +29843,77 @@ public object FfiConverterTypeProposalState: FfiConverterRustBuffer<ProposalStat
 }
 
 
+
+
+
+
+
+/**
+ * What a radio threw. Anything else that it throws counts as `Host` too.
+ */
+sealed class RadioException: kotlin.Exception() {
+
+    /**
+     * The radio's own code failed.
+     */
+    class Host(
+
+        /**
+         * What happened.
+         */
+        val `reason`: kotlin.String
+        ) : RadioException() {
+        override val message
+            get() = "reason=${ `reason` }"
+    }
+
+
+
+
+
+    companion object ErrorHandler : UniffiRustCallStatusErrorHandler<RadioException> {
+        override fun lift(error_buf: RustBuffer.ByValue): RadioException = FfiConverterTypeRadioError.lift(error_buf)
+    }
+
+
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRadioError : FfiConverterRustBuffer<RadioException> {
+    override fun read(buf: ByteBuffer): RadioException {
+
+
+        return when(buf.getInt()) {
+            1 -> RadioException.Host(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: RadioException): ULong {
+        return when(value) {
+            is RadioException.Host -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+            )
+        }
+    }
+
+    override fun write(value: RadioException, buf: ByteBuffer) {
+        when(value) {
+            is RadioException.Host -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+
+}
 
 
 
@@ -26826,6 +31273,38 @@ public object FfiConverterOptionalTypeMemo: FfiConverterRustBuffer<Memo?> {
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeMeshNodeConfig: FfiConverterRustBuffer<MeshNodeConfig?> {
+    override fun read(buf: ByteBuffer): MeshNodeConfig? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMeshNodeConfig.read(buf)
+    }
+
+    override fun allocationSize(value: MeshNodeConfig?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMeshNodeConfig.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MeshNodeConfig?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMeshNodeConfig.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeMixnetClientConfig: FfiConverterRustBuffer<MixnetClientConfig?> {
     override fun read(buf: ByteBuffer): MixnetClientConfig? {
         if (buf.get().toInt() == 0) {
@@ -27168,6 +31647,70 @@ public object FfiConverterOptionalTypeEnded: FfiConverterRustBuffer<Ended?> {
         } else {
             buf.put(1)
             FfiConverterTypeEnded.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMeshEvent: FfiConverterRustBuffer<MeshEvent?> {
+    override fun read(buf: ByteBuffer): MeshEvent? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMeshEvent.read(buf)
+    }
+
+    override fun allocationSize(value: MeshEvent?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMeshEvent.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MeshEvent?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMeshEvent.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMeshFileEnd: FfiConverterRustBuffer<MeshFileEnd?> {
+    override fun read(buf: ByteBuffer): MeshFileEnd? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMeshFileEnd.read(buf)
+    }
+
+    override fun allocationSize(value: MeshFileEnd?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMeshFileEnd.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MeshFileEnd?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMeshFileEnd.write(value, buf)
         }
     }
 }
@@ -27832,6 +32375,90 @@ public object FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer<List<LeftO
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeLeftOut.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeMeshGroup: FfiConverterRustBuffer<List<MeshGroup>> {
+    override fun read(buf: ByteBuffer): List<MeshGroup> {
+        val len = buf.getInt()
+        return List<MeshGroup>(len) {
+            FfiConverterTypeMeshGroup.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<MeshGroup>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeMeshGroup.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<MeshGroup>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeMeshGroup.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeMeshMessage: FfiConverterRustBuffer<List<MeshMessage>> {
+    override fun read(buf: ByteBuffer): List<MeshMessage> {
+        val len = buf.getInt()
+        return List<MeshMessage>(len) {
+            FfiConverterTypeMeshMessage.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<MeshMessage>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeMeshMessage.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<MeshMessage>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeMeshMessage.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeMeshPeer: FfiConverterRustBuffer<List<MeshPeer>> {
+    override fun read(buf: ByteBuffer): List<MeshPeer> {
+        val len = buf.getInt()
+        return List<MeshPeer>(len) {
+            FfiConverterTypeMeshPeer.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<MeshPeer>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeMeshPeer.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<MeshPeer>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeMeshPeer.write(it, buf)
         }
     }
 }

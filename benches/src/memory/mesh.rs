@@ -1,6 +1,5 @@
-//! Counts what a mesh node keeps of others on the heap, and prints it as JSON: a part of `bench mesh`.
+//! What a mesh node keeps of others.
 
-use std::alloc::System;
 use std::error::Error;
 
 use fogcompute::base::{Instant, UnixMillis};
@@ -9,10 +8,8 @@ use fogcompute_mesh::{
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::counted;
 
 const COUNT: usize = 1000;
 const BEGIN: UnixMillis = UnixMillis(1_760_000_000_000);
@@ -29,21 +26,20 @@ fn kept(
         let counters = node.counters();
         counters.flooded + counters.mis_signed + counters.unverified + counters.duplicated
     };
-    let region = Region::new(ALLOCATOR);
-    for frame in frames {
-        node.handle_input(LINK, frame, now, rng);
-        while node.poll_event().is_some() {}
-    }
-    let change = region.change();
+    let ((), bytes) = counted(|| {
+        for frame in frames {
+            node.handle_input(LINK, frame, now, rng);
+            while node.poll_event().is_some() {}
+        }
+    });
     if refused(node) > 0 {
         return Err("the node refused something".into());
     }
-    let bytes = change.bytes_allocated as f64 - change.bytes_deallocated as f64;
     let least: usize = frames.iter().map(Vec::len).sum();
     Ok((bytes, least as f64))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let rng = &mut ChaCha8Rng::seed_from_u64(1);
     let config = NodeConfig {
         peers_max: COUNT + 1,
