@@ -5690,6 +5690,8 @@ struct job_options {
     fogcompute::priority priority = fogcompute::priority::normal;
     /// How well its tasks are hidden: public, private, confidential or secret.
     std::string privacy = "private";
+    /// Whether each may write a log, tell its progress and keep checkpoints.
+    bool host_calls = false;
 };
 
 /// What happens in a fog, in order.
@@ -5751,6 +5753,7 @@ public:
         }
         raw.priority = static_cast<std::int32_t>(options.priority);
         raw.privacy = options.privacy.c_str();
+        raw.host_calls = options.host_calls;
         return detail::fill<job>([&](job *out) {
             return fog_fog_client_submit(handle_.get(), module.data(), module.size(),
                                          raw_inputs.data(), raw_inputs.size(), &raw, out);
@@ -5783,6 +5786,14 @@ public:
                 return fog_fog_client_result(handle_.get(), id.c_str(), out);
             });
         return detail::read_output(output.get());
+    }
+
+    /// What a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if it
+    /// wrote nothing, was granted no host calls, or its log is forgotten.
+    std::string log(const std::string &id) const {
+        const auto log = detail::take<detail::handle<char, fog_string_free>>(
+            [&](char **out) { return fog_fog_client_log(handle_.get(), id.c_str(), out); });
+        return log.get();
     }
 
     /// Ends what has not ended of a job, and says how many tasks that were.

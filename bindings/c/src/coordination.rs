@@ -4,6 +4,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fogcompute::exec::Grants;
 use fogcompute::store::{JobRow, TaskRow};
 use fogcompute::{
     FogAccess, FogClientConfig, FogCoordinator, FogCoordinatorConfig, FogEventKind, FogNode,
@@ -11,7 +12,7 @@ use fogcompute::{
 };
 
 use crate::completions::{Callback, Completions, UserData};
-use crate::fog::{fog_id, fog_limits, fog_output, limits_or_default};
+use crate::fog::{fog_limits, fog_output, limits_or_default};
 use crate::harvest::fog_harvest_policy;
 use crate::place::priority;
 use crate::support::{
@@ -324,6 +325,8 @@ pub struct fog_fog_job_options {
     pub priority: i32,
     /// How well its tasks are hidden: public, private, confidential or secret; NULL for private.
     pub privacy: *const c_char,
+    /// Whether each may write a log, tell its progress and keep checkpoints.
+    pub host_calls: bool,
 }
 
 /// Puts the usual options of a job into a struct: a job of a new name, of normal priority and private,
@@ -343,6 +346,7 @@ pub unsafe extern "C" fn fog_fog_job_options_default(out: *mut fog_fog_job_optio
             max_price: usual.price_max.into(),
             priority: usual.priority as i32,
             privacy: ptr::null(),
+            host_calls: false,
         });
         Ok(())
     })
@@ -364,6 +368,10 @@ unsafe fn terms(options: *const fog_fog_job_options) -> Result<JobTerms, Failure
                 false => Some(parsed(options.id, "id")?),
             },
             limits: limits_or_default(options.limits.as_ref()),
+            grants: Grants {
+                host_calls: options.host_calls,
+                ..Grants::default()
+            },
             fuel_estimate: (options.fuel_estimate > 0).then_some(options.fuel_estimate),
             price_max: options.max_price.parse("max_price")?,
             priority: priority(options.priority)?,
@@ -624,6 +632,35 @@ pub unsafe extern "C" fn fog_fog_client_result(
         };
         let report = client.access.result(task).wait()?;
         give(out, fog_output(fogcompute::output_of(report)?));
+        Ok(())
+    })
+}
+
+/// Gives what a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if
+/// it wrote nothing, was granted no host calls, or its log is forgotten. Its NUL bytes are spaces.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+/// @param client the client
+/// @param task   the task's identifier
+/// @param out    receives the log, in UTF-8; free it with fog_string_free()
+/// @return FOG_STATUS_TASK_OPEN if it has not ended, FOG_STATUS_UNKNOWN_TASK,
+///         FOG_STATUS_INVALID_ARGUMENT, and those of every call
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_fog_client_log(
+    client: *const fog_fog_client,
+    task: *const c_char,
+    out: *mut *mut c_char,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string, and room for a string.
+        let (client, task, out) = unsafe {
+            (
+                reference(client, "client")?,
+                parsed(task, "task")?,
+                result(out, "out")?,
+            )
+        };
+        give_text(out, &client.access.log(task).wait()?);
         Ok(())
     })
 }

@@ -2,6 +2,9 @@
  *
  * usage: test_c REPOSITORY
  */
+/* For nftw(). */
+#define _XOPEN_SOURCE 700
+
 #include <fogcompute.h>
 
 #include <cjson/cJSON.h>
@@ -3374,6 +3377,21 @@ static void test_a_fog_of_processes_does_a_job_and_tells_of_it(void) {
     uint64_t last = 0;
     OK(fog_fog_client_last_event(client, &last));
     CHECK(last == heard.last);
+
+    size_t says_len;
+    uint8_t *says = read_module("says", &says_len);
+    const fog_fog_input words = {(const uint8_t *)"hello", 5};
+    options.id = NULL;
+    CHECK(!options.host_calls);
+    options.host_calls = true;
+    OK(fog_fog_client_submit(client, says, says_len, &words, 1, &options, &job));
+    OK(fog_fog_client_wait(client, job.id, &job));
+    OK(fog_fog_client_tasks(client, job.id, tasks, 2, &len));
+    char *log = NULL;
+    OK(fog_fog_client_log(client, tasks[0].id, &log));
+    CHECK(len == 1 && strcmp(log, "hello\n") == 0);
+    fog_string_free(log);
+    free(says);
 
     OK(fog_fog_client_drain(client, computes.text));
     fog_fog_member members[2];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fogcompute::base::Priority;
 use fogcompute::coord::Coordinate;
 use fogcompute::coord::topology::Snapshot;
+use fogcompute::exec::Grants;
 use fogcompute::store::{JobRow, TaskRow};
 use fogcompute::{
     Amount, FogAccess, FogCall, FogClientConfig, FogCoordinatorConfig, FogEventKind, FogRecord,
@@ -362,6 +363,9 @@ pub struct FogJobOptions {
     /// How well its tasks are hidden: `public`, `private`, `confidential` or `secret`.
     #[uniffi(default = None)]
     pub privacy: Option<String>,
+    /// Whether each may write a log, tell its progress and keep checkpoints.
+    #[uniffi(default = false)]
+    pub host_calls: bool,
 }
 
 impl FogJobOptions {
@@ -370,6 +374,10 @@ impl FogJobOptions {
         Ok(JobTerms {
             job: self.id.map(|id| id.parse()).transpose()?,
             limits: self.limits.map_or(usual.limits, Into::into),
+            grants: Grants {
+                host_calls: self.host_calls,
+                ..Grants::default()
+            },
             fuel_estimate: self.fuel_estimate,
             price_max: amount(self.max_price.as_deref())?.unwrap_or(usual.price_max),
             priority: self.priority.unwrap_or(usual.priority),
@@ -502,6 +510,16 @@ impl FogClient {
             output: output.output,
             usage: output.usage,
         })
+    }
+
+    /// What a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if it
+    /// wrote nothing, was granted no host calls, or its log is forgotten.
+    ///
+    /// # Errors
+    /// [`FogError::TaskOpen`] if it has not ended, [`FogError::UnknownTask`],
+    /// [`FogError::InvalidArgument`].
+    pub async fn log(&self, task: String) -> Result<String, FogError> {
+        answered(self.0.log(task.parse()?), |log| log).await
     }
 
     /// Ends what has not ended of a job, and says how many tasks that were.
