@@ -3322,7 +3322,7 @@ static void on_watched(void *user_data, fog_status status, uint64_t last, const 
     heard_end(user_data, status, last);
 }
 
-static void join(const fog_fog_node *node) {
+static void let_in(const fog_fog_node *node) {
     struct heard heard;
     begin_hearing(&heard);
     OK(fog_fog_node_joined(node, on_joined, &heard));
@@ -3332,8 +3332,8 @@ static void join(const fog_fog_node *node) {
 static void test_a_fog_of_processes_does_a_job_and_tells_of_it(void) {
     struct coordination fog = start_coordination();
     fog_fog_node *mix = started(&fog, "mix", 0), *compute = started(&fog, "compute", -1);
-    join(mix);
-    join(compute);
+    let_in(mix);
+    let_in(compute);
     fog_fog_client *client = admitted(&fog, "submit, query, drain");
     struct heard heard;
     begin_hearing(&heard);
