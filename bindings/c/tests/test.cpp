@@ -1870,8 +1870,9 @@ void test_what_a_fog_of_processes_refuses_is_thrown_by_name() {
     CHECK(client.cancel(job.id) == 1);
     THROWS(fc::no_result, client.result(client.tasks(job.id).at(0).id));
     THROWS(fc::coordinator_error, client.drain(fog.id()));
+    const auto token = fog.issue_token();
     fog.close();
-    const co::client lost(fog.issue_token(), std::chrono::milliseconds(200));
+    const co::client lost(token, std::chrono::milliseconds(200));
     THROWS(fc::coordinator_unreachable, lost.last_event());
 }
 
