@@ -1860,7 +1860,7 @@ void test_what_a_fog_of_processes_refuses_is_thrown_by_name() {
     THROWS(fc::invalid_argument, co::client("", std::chrono::milliseconds(-1)));
     const co::coordinator fog(folder.path + "/fog");
     THROWS(fc::listen_failed, co::coordinator(folder.path + "/other", fog.address()));
-    THROWS(fc::invalid_argument, started(fog, folder.path + "/node", 200));
+    THROWS(fc::invalid_argument, co::node(fog.address(), "x", folder.path + "/node"));
     const co::client client(fog.issue_token());
     THROWS(fc::invalid_job, client.submit({}, {}));
     THROWS(fc::unknown_task, client.wait("0123456789abcdef0123456789abcdef"));
