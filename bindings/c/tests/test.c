@@ -3379,7 +3379,7 @@ static void test_a_fog_of_processes_does_a_job_and_tells_of_it(void) {
     CHECK(last == heard.last);
 
     size_t says_len;
-    uint8_t *says = read_module("says", &says_len);
+    uint8_t *says = (uint8_t *)read_file("examples/wasm/says.wasm", &says_len);
     const fog_fog_input words = {(const uint8_t *)"hello", 5};
     options.id = NULL;
     CHECK(!options.host_calls);
