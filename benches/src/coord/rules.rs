@@ -53,7 +53,8 @@ fn job(first: usize, count: usize) -> Result<JobSpec, Box<dyn Error>> {
     Ok(JobSpec {
         id: JobId::from_bytes(id),
         owner: OWNER,
-        priority: Priority::Normal,
+        // Of less urgent ones no 100,000 may be open at once.
+        priority: Priority::Critical,
         privacy: PrivacyLevel::Public,
         tasks: (first..first + count).map(order).collect(),
     })
@@ -203,8 +204,10 @@ fn decision(strategy: Strategy, nodes: usize, rounds: usize) -> Result<f64, Box<
     let mut fog = Fog::new(strategy, nodes)?;
     let mut nanos = Vec::new();
     // Half of the slots are taken all along, by whichever tasks.
-    fog.submit(nodes.min(JOB))?;
-    fog.take_events()?;
+    for first in (0..nodes).step_by(JOB) {
+        fog.submit((nodes - first).min(JOB))?;
+        fog.take_events()?;
+    }
     let taken = fog.running.len();
     for _ in 0..rounds {
         let count = (nodes / 2).clamp(1, JOB);

@@ -29,6 +29,9 @@ const OFFER: Offer = Offer {
 /// More than the failure detector remembers.
 const HEARTBEATS: u64 = 64;
 
+/// An attempt that is to be run, where it is to be run.
+type Dispatched = (NodeId, TaskId, u32);
+
 struct Fog {
     rules: Coordinator,
     bank: Book,
@@ -41,7 +44,7 @@ impl Fog {
     fn call<T>(
         &mut self,
         call: impl FnOnce(&mut Coordinator, &mut Host<'_, Book, ChaCha8Rng>) -> T,
-    ) -> Result<(T, Vec<(NodeId, TaskId, u32)>), Box<dyn Error>> {
+    ) -> Result<(T, Vec<Dispatched>), Box<dyn Error>> {
         let wall = UnixMillis(self.now.as_nanos() / 1_000_000);
         let mut host = Host {
             bank: &mut self.bank,
