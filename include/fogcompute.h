@@ -86,6 +86,11 @@
 #define FOG_CONTACT_SIZE 135
 
 /**
+ * Size of the name of a kind or a status of a node, with its NUL byte.
+ */
+#define FOG_KIND_SIZE 16
+
+/**
  * Size of the word that says what happened in an economy, with its NUL byte.
  */
 #define FOG_ECONOMY_EVENT_SIZE 32
@@ -141,7 +146,7 @@
  * Result of a call. The numbers never change; later versions may add some.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger, 5 harvesting,
- * 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
+ * 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh, 11 fogs of processes.
  */
 enum fog_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -788,6 +793,54 @@ enum fog_status
    * Nobody in the mesh offered such a file, or too long ago.
    */
   FOG_STATUS_UNKNOWN_FILE = 1006,
+  /**
+   * A coordinator cannot be reached, or the link to it ended. Asking again does nothing twice.
+   */
+  FOG_STATUS_COORDINATOR_UNREACHABLE = 1100,
+  /**
+   * A coordinator did not answer in time. Asking again does nothing twice.
+   */
+  FOG_STATUS_COORDINATOR_SILENT = 1101,
+  /**
+   * A token is malformed, forged, for another coordinator, or by somebody who may not issue any.
+   */
+  FOG_STATUS_INVALID_TOKEN = 1102,
+  /**
+   * A token is not valid now, or the clocks of both sides differ.
+   */
+  FOG_STATUS_TOKEN_EXPIRED = 1103,
+  /**
+   * A token does not permit what is asked for.
+   */
+  FOG_STATUS_TOKEN_FORBIDS = 1104,
+  /**
+   * The tasks or the credits of a token are used up.
+   */
+  FOG_STATUS_TOKEN_USED_UP = 1105,
+  /**
+   * A coordinator refuses a call for a reason that has no code of its own.
+   */
+  FOG_STATUS_CALL_REFUSED = 1106,
+  /**
+   * A coordinator takes no more for now. Try again later.
+   */
+  FOG_STATUS_COORDINATOR_BUSY = 1107,
+  /**
+   * A job has no task, too many, or is too long.
+   */
+  FOG_STATUS_INVALID_JOB = 1108,
+  /**
+   * A task ended without a result, or its result is kept no more.
+   */
+  FOG_STATUS_NO_RESULT = 1109,
+  /**
+   * No such node is in the fog.
+   */
+  FOG_STATUS_UNKNOWN_NODE = 1110,
+  /**
+   * A coordinator answers something that makes no sense: it is of another version.
+   */
+  FOG_STATUS_INVALID_ANSWER = 1111,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1430,6 +1483,96 @@ enum fog_evidence
 typedef enum fog_evidence fog_evidence;
 #else
 typedef int32_t fog_evidence;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a fog_fog_event tells. The values never change.
+ */
+enum fog_fog_event_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * This version of the library does not know it.
+   */
+  FOG_FOG_EVENT_KIND_UNKNOWN = 0,
+  /**
+   * A job was admitted.
+   */
+  FOG_FOG_EVENT_KIND_ADMITTED = 1,
+  /**
+   * A task goes to a node.
+   */
+  FOG_FOG_EVENT_KIND_ASSIGNED = 2,
+  /**
+   * An attempt came to nothing: its task waits again.
+   */
+  FOG_FOG_EVENT_KIND_QUEUED = 3,
+  /**
+   * A task ended.
+   */
+  FOG_FOG_EVENT_KIND_ENDED = 4,
+  /**
+   * All tasks of a job have ended.
+   */
+  FOG_FOG_EVENT_KIND_JOB_ENDED = 5,
+  /**
+   * The watcher was so slow, or away for so long, that events are forgotten.
+   */
+  FOG_FOG_EVENT_KIND_LAGGED = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_fog_event_kind fog_fog_event_kind;
+#else
+typedef int32_t fog_fog_event_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Where a task of a fog of processes is. The values never change.
+ */
+enum fog_fog_task_state
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It waits for a node.
+   */
+  FOG_FOG_TASK_STATE_QUEUED = 0,
+  /**
+   * A node has it.
+   */
+  FOG_FOG_TASK_STATE_ASSIGNED = 1,
+  /**
+   * It ended with an output.
+   */
+  FOG_FOG_TASK_STATE_SUCCEEDED = 2,
+  /**
+   * It ended with an error.
+   */
+  FOG_FOG_TASK_STATE_FAILED = 3,
+  /**
+   * It was cancelled.
+   */
+  FOG_FOG_TASK_STATE_CANCELLED = 4,
+  /**
+   * It was given up after its last attempt.
+   */
+  FOG_FOG_TASK_STATE_LOST = 5,
+  /**
+   * There is none to tell, or this version of the library does not know it.
+   */
+  FOG_FOG_TASK_STATE_UNKNOWN = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_fog_task_state fog_fog_task_state;
+#else
+typedef int32_t fog_fog_task_state;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -2081,6 +2224,47 @@ typedef struct fog_decision fog_decision;
 typedef struct fog_fog fog_fog;
 
 /**
+ * Asks the coordinator of a fog of processes: submits jobs, fetches results, watches what happens,
+ * drains nodes.
+ *
+ * The link is made at the first call and again whenever it ends; what was not answered is asked again,
+ * and nothing is done twice. Every call waits for its answer, and can end with
+ * FOG_STATUS_COORDINATOR_UNREACHABLE, FOG_STATUS_COORDINATOR_SILENT, FOG_STATUS_INVALID_ANSWER,
+ * FOG_STATUS_INVALID_TOKEN, FOG_STATUS_TOKEN_EXPIRED, FOG_STATUS_TOKEN_FORBIDS,
+ * FOG_STATUS_CALL_REFUSED, FOG_STATUS_COORDINATOR_BUSY and FOG_STATUS_CLOSED.
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, callbacks do not
+ * run, and fog_fog_client_free() stops nothing.
+ */
+typedef struct fog_fog_client fog_fog_client;
+
+/**
+ * The coordinator of a fog in this process. Everything it knows is in a folder: made again with it, also
+ * after a crash, and also by the command `fogcompute coordinator run`, it goes on.
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, and
+ * fog_fog_coordinator_free() stops nothing.
+ */
+typedef struct fog_fog_coordinator fog_fog_coordinator;
+
+/**
+ * A node of a fog in this process: it runs the fog's tasks when its policy allows it, or mixes packets.
+ *
+ * It dials its coordinator until that lets it in, and again whenever the link ends. A node that is
+ * made again with the same data goes on.
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, and
+ * fog_fog_node_free() stops nothing.
+ */
+typedef struct fog_fog_node fog_fog_node;
+
+/**
+ * What happens in a fog, in order. Nothing is missed and nothing comes twice, also if the coordinator
+ * is started again meanwhile.
+ */
+typedef struct fog_fog_watch fog_fog_watch;
+
+/**
  * The solutions that no other dominates, in lexicographic order of their objectives.
  */
 typedef struct fog_front fog_front;
@@ -2245,6 +2429,33 @@ typedef struct fog_topology fog_topology;
 typedef struct fog_worker fog_worker;
 
 /**
+ * What one task may use before it is stopped. Fill it with fog_limits_default() and change what
+ * should differ.
+ */
+typedef struct fog_limits {
+  /**
+   * Work, in units of fuel; about one per simple instruction. At least 1.
+   */
+  uint64_t fuel;
+  /**
+   * Linear memory and tables together, in bytes: 64 KiB to 4 GiB.
+   */
+  uint64_t memory_bytes;
+  /**
+   * Output, in bytes: at most 1 MiB.
+   */
+  uint64_t output_bytes;
+  /**
+   * Log that is kept, in bytes: at most 1 MiB. What is over it is dropped, and the task goes on.
+   */
+  uint64_t log_bytes;
+  /**
+   * Time in milliseconds, that in suspension left out: at most a year. 0 leaves it to the fuel.
+   */
+  uint64_t wall_ms;
+} fog_limits;
+
+/**
  * An amount in base units, as decimal text.
  */
 typedef struct fog_amount {
@@ -2253,6 +2464,373 @@ typedef struct fog_amount {
    */
   char text[FOG_AMOUNT_SIZE];
 } fog_amount;
+
+/**
+ * What all tasks of a job have in common. Fill it with fog_fog_job_options_default() and change what
+ * should differ.
+ */
+typedef struct fog_fog_job_options {
+  /**
+   * Names the job, or NULL for one at random. Submitted once more it is the same job.
+   */
+  const char *id;
+  /**
+   * What each task may use, or NULL for the usual.
+   */
+  const struct fog_limits *limits;
+  /**
+   * Fuel each will take, as well as one can tell; 0 for a tenth of its limit.
+   */
+  uint64_t fuel_estimate;
+  /**
+   * Most that is paid for each. What is not used comes back.
+   */
+  struct fog_amount max_price;
+  /**
+   * A fog_priority.
+   */
+  int32_t priority;
+  /**
+   * How well its tasks are hidden: public, private, confidential or secret; NULL for private.
+   */
+  const char *privacy;
+  /**
+   * Whether each may write a log, tell its progress and keep checkpoints.
+   */
+  bool host_calls;
+} fog_fog_job_options;
+
+/**
+ * The input of a task.
+ */
+typedef struct fog_fog_input {
+  /**
+   * The bytes.
+   */
+  const uint8_t *data;
+  /**
+   * How many, up to 1 MiB.
+   */
+  size_t len;
+} fog_fog_input;
+
+/**
+ * How a job of a fog of processes stands.
+ */
+typedef struct fog_fog_job {
+  /**
+   * The job.
+   */
+  char id[FOG_ID_SIZE];
+  /**
+   * Who pays for it.
+   */
+  char account[FOG_ID_SIZE];
+  /**
+   * A fog_priority.
+   */
+  int32_t priority;
+  /**
+   * How well its tasks are hidden: public, private, confidential or secret.
+   */
+  char privacy[FOG_KIND_SIZE];
+  /**
+   * When it was submitted, by the coordinator's clock.
+   */
+  uint64_t submitted_unix_ms;
+  /**
+   * Tasks that ended with an output.
+   */
+  uint64_t succeeded;
+  /**
+   * Tasks that ended with an error.
+   */
+  uint64_t failed;
+  /**
+   * Tasks that were cancelled or given up.
+   */
+  uint64_t lost;
+  /**
+   * Tasks that have not ended.
+   */
+  uint64_t open;
+  /**
+   * What was paid for its tasks.
+   */
+  struct fog_amount paid;
+  /**
+   * What is reserved for those that have not ended.
+   */
+  struct fog_amount reserved;
+  /**
+   * What was reserved and came back.
+   */
+  struct fog_amount released;
+} fog_fog_job;
+
+/**
+ * How a task of a job stands.
+ */
+typedef struct fog_fog_task {
+  /**
+   * The task.
+   */
+  char id[FOG_ID_SIZE];
+  /**
+   * Its job.
+   */
+  char job[FOG_ID_SIZE];
+  /**
+   * A fog_fog_task_state.
+   */
+  int32_t state;
+  /**
+   * Attempts that were begun.
+   */
+  uint32_t attempts;
+  /**
+   * The node that has it, or had it last; empty if none had.
+   */
+  char node[FOG_NODE_ID_SIZE];
+  /**
+   * What was paid for it.
+   */
+  struct fog_amount paid;
+  /**
+   * When it last changed, by the coordinator's clock.
+   */
+  uint64_t changed_unix_ms;
+} fog_fog_task;
+
+/**
+ * A node of a fog, as its coordinator knows it.
+ */
+typedef struct fog_fog_member {
+  /**
+   * The node.
+   */
+  char id[FOG_NODE_ID_SIZE];
+  /**
+   * The mix layer it is in; -1 for a node that computes.
+   */
+  int32_t layer;
+  /**
+   * edge_device, relay, mixnode, compute or gateway.
+   */
+  char kind[FOG_KIND_SIZE];
+  /**
+   * active, idle, busy, suspect, draining, maintenance or offline.
+   */
+  char status[FOG_KIND_SIZE];
+  /**
+   * Where it accepts links.
+   */
+  char address[FOG_ADDRESS_SIZE];
+  /**
+   * Whether it is left alone because it failed at its tasks.
+   */
+  bool barred;
+  /**
+   * Whether its link to the coordinator is up.
+   */
+  bool linked;
+  /**
+   * Thousandths of a processor that it lends.
+   */
+  uint64_t cpu_millis;
+  /**
+   * Memory that it lends, in bytes.
+   */
+  uint64_t memory_bytes;
+  /**
+   * Thousandths of a processor that nothing is promised of.
+   */
+  uint64_t free_cpu_millis;
+  /**
+   * Memory that nothing is promised of, in bytes.
+   */
+  uint64_t free_memory_bytes;
+  /**
+   * Fuel one of its processors burns in a second.
+   */
+  uint64_t fuel_per_second;
+  /**
+   * Base units it asks for 10^9 fuel.
+   */
+  struct fog_amount price_per_gigafuel;
+  /**
+   * Time of a message to it and back, in milliseconds.
+   */
+  double latency_ms;
+  /**
+   * How likely it is to finish what it takes, 0 to 1.
+   */
+  double trust;
+  /**
+   * Tasks it has.
+   */
+  uint32_t running;
+  /**
+   * Tasks that wait for it.
+   */
+  uint32_t waiting;
+  /**
+   * Whether it is known where it is among the others; if not, what follows is 0.
+   */
+  bool has_place;
+  /**
+   * Where it is along three axes, in milliseconds: distances are round trip times.
+   */
+  double position_ms[3];
+  /**
+   * How long the way to the network's core is, in milliseconds.
+   */
+  double height_ms;
+  /**
+   * By which share of a distance its place expects to be wrong.
+   */
+  double place_error;
+} fog_fog_member;
+
+/**
+ * Something that happened in a fog of processes. What its kind does not have is empty or 0.
+ */
+typedef struct fog_fog_event {
+  /**
+   * A fog_fog_event_kind.
+   */
+  int32_t kind;
+  /**
+   * Its number: watching goes on behind it.
+   */
+  uint64_t number;
+  /**
+   * When it was, by the coordinator's clock.
+   */
+  uint64_t at_unix_ms;
+  /**
+   * The job it is about.
+   */
+  char job[FOG_ID_SIZE];
+  /**
+   * The task it is about.
+   */
+  char task[FOG_ID_SIZE];
+  /**
+   * The node a task goes to.
+   */
+  char node[FOG_NODE_ID_SIZE];
+  /**
+   * The attempt that begins, from 1, or the attempts that were begun.
+   */
+  uint32_t attempts;
+  /**
+   * How a task ended, a fog_fog_task_state; FOG_FOG_TASK_STATE_UNKNOWN if none did.
+   */
+  int32_t state;
+  /**
+   * What was paid for a task that ended.
+   */
+  struct fog_amount paid;
+  /**
+   * Tasks of a job that was admitted.
+   */
+  uint32_t tasks;
+  /**
+   * Events that are forgotten; 0 if nobody can tell how many.
+   */
+  uint64_t missed;
+} fog_fog_event;
+
+/**
+ * Is told of an event. Runs on a thread of the library, so it should be quick: the callbacks of one
+ * client take turns.
+ *
+ * @param user_data what was given with the watch
+ * @param event     the event, valid until the callback returns
+ * @return 0 to go on, anything else to watch no more
+ */
+typedef int32_t (*fog_fog_observer)(void *user_data, const struct fog_fog_event *event);
+
+/**
+ * Is told how a watch ended. Runs once for each watch that was begun, on a thread of the library.
+ *
+ * @param user_data what was given with the watch
+ * @param status    FOG_STATUS_OK when the observer wanted no more; FOG_STATUS_CLOSED; what kept it
+ *                  from watching
+ * @param last      the number of the last event that was told: another watch goes on behind it
+ * @param message   what went wrong, for people, valid until the callback returns; empty if nothing
+ */
+typedef void (*fog_fog_watched)(void *user_data,
+                                fog_status status,
+                                uint64_t last,
+                                const char *message);
+
+/**
+ * How a node of a fog is made. Fill it with fog_fog_node_config_default() and change what should
+ * differ.
+ */
+typedef struct fog_fog_node_config {
+  /**
+   * The mix layer it is in, from 0; -1 to compute.
+   */
+  int32_t layer;
+  /**
+   * The address it accepts links at, of which port 0 is any that is free; NULL for 127.0.0.1:0.
+   */
+  const char *listen;
+  /**
+   * When and how much it lends, by the sensors of this device; NULL for the usual policy. It may be
+   * freed after the call.
+   */
+  const struct fog_harvest_policy *policy;
+  /**
+   * Base units it asks for 10^9 fuel.
+   */
+  struct fog_amount price_per_gigafuel;
+  /**
+   * From one report to its coordinator to the next, in milliseconds.
+   */
+  uint64_t heartbeat_ms;
+} fog_fog_node_config;
+
+/**
+ * A node's identifier as text.
+ */
+typedef struct fog_node_id {
+  /**
+   * 64 hexadecimal digits and a NUL byte.
+   */
+  char text[FOG_NODE_ID_SIZE];
+} fog_node_id;
+
+/**
+ * How a node of a fog is, as far as it can tell itself.
+ */
+typedef struct fog_fog_node_status {
+  /**
+   * Whether its coordinator has let it in, on the link that is there now.
+   */
+  bool joined;
+  /**
+   * Whether it lends compute now.
+   */
+  bool lends;
+  /**
+   * Whether it has ended.
+   */
+  bool ended;
+} fog_fog_node_status;
+
+/**
+ * Is told how waiting for a node to join ended. Runs once, on a thread of the library.
+ *
+ * @param user_data what was given with the wait
+ * @param status    FOG_STATUS_OK when its coordinator has let it in; why it could not go on;
+ *                  FOG_STATUS_CLOSED
+ * @param message   what went wrong, for people, valid until the callback returns; empty if nothing
+ */
+typedef void (*fog_fog_joined)(void *user_data, fog_status status, const char *message);
 
 /**
  * How a fog is made. Fill it with fog_fog_config_default() and change what should differ.
@@ -2279,33 +2857,6 @@ typedef struct fog_fog_config {
    */
   uint64_t seed;
 } fog_fog_config;
-
-/**
- * What one task may use before it is stopped. Fill it with fog_limits_default() and change what
- * should differ.
- */
-typedef struct fog_limits {
-  /**
-   * Work, in units of fuel; about one per simple instruction. At least 1.
-   */
-  uint64_t fuel;
-  /**
-   * Linear memory and tables together, in bytes: 64 KiB to 4 GiB.
-   */
-  uint64_t memory_bytes;
-  /**
-   * Output, in bytes: at most 1 MiB.
-   */
-  uint64_t output_bytes;
-  /**
-   * Log that is kept, in bytes: at most 1 MiB. What is over it is dropped, and the task goes on.
-   */
-  uint64_t log_bytes;
-  /**
-   * Time in milliseconds, that in suspension left out: at most a year. 0 leaves it to the fuel.
-   */
-  uint64_t wall_ms;
-} fog_limits;
 
 /**
  * Tells how a submitted task ended. Runs once for each task that was accepted, on a thread of the
@@ -3833,16 +4384,6 @@ typedef void (*fog_mixnet_answered)(void *user_data,
                                     const char *message);
 
 /**
- * A node's identifier as text.
- */
-typedef struct fog_node_id {
-  /**
-   * 64 hexadecimal digits and a NUL byte.
-   */
-  char text[FOG_NODE_ID_SIZE];
-} fog_node_id;
-
-/**
  * What became of a client's cover traffic.
  */
 typedef struct fog_cover_stats {
@@ -5038,6 +5579,423 @@ typedef struct fog_task_status {
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Puts the usual options of a job into a struct: a job of a new name, of normal priority and private,
+ * a credit a task.
+ *
+ * Thread safety: any thread.
+ * @param out receives the options
+ */
+fog_status fog_fog_job_options_default(struct fog_fog_job_options *out);
+
+/**
+ * Makes a client of a fog.
+ *
+ * Thread safety: any thread.
+ * @param token       the text of a token's file, as fog_fog_coordinator_issue_token() and
+ *                    `fogcompute token issue` make it
+ * @param patience_ms how long a call may take, in milliseconds
+ * @param out         receives the client; free it with fog_fog_client_free()
+ * @return FOG_STATUS_INVALID_TOKEN, FOG_STATUS_NODE if the system gives no thread
+ */
+fog_status fog_fog_client_new(const char *token, uint64_t patience_ms, struct fog_fog_client **out);
+
+/**
+ * Makes a client of a fog with the token in a file.
+ *
+ * Thread safety: any thread.
+ * @param path        the file
+ * @param patience_ms how long a call may take, in milliseconds
+ * @param out         receives the client; free it with fog_fog_client_free()
+ * @return FOG_STATUS_INVALID_TOKEN, the codes of storage, FOG_STATUS_NODE if the system gives no thread
+ */
+fog_status fog_fog_client_open(const char *path,
+                               uint64_t patience_ms,
+                               struct fog_fog_client **out);
+
+/**
+ * Submits a job that runs a WebAssembly module once on each input, and tells how it stands once it is
+ * on the coordinator's disk.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client     the client
+ * @param module     the WebAssembly module
+ * @param module_len its length, up to 1 MiB
+ * @param inputs     an input for each task
+ * @param inputs_len how many
+ * @param options    what the tasks have in common, or NULL for the usual
+ * @param out        receives how it stands
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_INVALID_JOB, FOG_STATUS_ID_REUSED for the id of
+ *         another job, FOG_STATUS_INFEASIBLE if no node could take a task of it,
+ *         FOG_STATUS_INSUFFICIENT_FUNDS, FOG_STATUS_TOKEN_USED_UP, and those of every call
+ */
+fog_status fog_fog_client_submit(const struct fog_fog_client *client,
+                                 const uint8_t *module,
+                                 size_t module_len,
+                                 const struct fog_fog_input *inputs,
+                                 size_t inputs_len,
+                                 const struct fog_fog_job_options *options,
+                                 struct fog_fog_job *out);
+
+/**
+ * Tells how a job stands.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param job    the job's identifier
+ * @param out    receives how it stands
+ * @return FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT, and those of every call
+ */
+fog_status fog_fog_client_job(const struct fog_fog_client *client,
+                              const char *job,
+                              struct fog_fog_job *out);
+
+/**
+ * Waits until all tasks of a job have ended.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free(). Another thread
+ * ends the waiting with fog_fog_client_close().
+ * @param client the client
+ * @param job    the job's identifier
+ * @param out    receives how it stands
+ * @return FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT, and those of every call: then waiting
+ *         again goes on
+ */
+fog_status fog_fog_client_wait(const struct fog_fog_client *client,
+                               const char *job,
+                               struct fog_fog_job *out);
+
+/**
+ * Tells how the tasks of a job stand, in the order of its inputs.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client   the client
+ * @param job      the job's identifier
+ * @param out      receives them
+ * @param capacity how many there is room for
+ * @param out_len  receives how many there are
+ * @return FOG_STATUS_BUFFER_TOO_SMALL, FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT, and those
+ *         of every call
+ */
+fog_status fog_fog_client_tasks(const struct fog_fog_client *client,
+                                const char *job,
+                                struct fog_fog_task *out,
+                                size_t capacity,
+                                size_t *out_len);
+
+/**
+ * Gives the output of a task that has ended.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param task   the task's identifier
+ * @param out    receives the output; free it with fog_output_free()
+ * @return why it has none; FOG_STATUS_TASK_OPEN if it has not ended, FOG_STATUS_NO_RESULT if it was
+ *         cancelled, given up or is forgotten, FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT,
+ *         and those of every call
+ */
+fog_status fog_fog_client_result(const struct fog_fog_client *client,
+                                 const char *task,
+                                 struct fog_output **out);
+
+/**
+ * Gives what a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if
+ * it wrote nothing, was granted no host calls, or its log is forgotten. Its NUL bytes are spaces.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param task   the task's identifier
+ * @param out    receives the log, in UTF-8; free it with fog_string_free()
+ * @return FOG_STATUS_TASK_OPEN if it has not ended, FOG_STATUS_UNKNOWN_TASK,
+ *         FOG_STATUS_INVALID_ARGUMENT, and those of every call
+ */
+fog_status fog_fog_client_log(const struct fog_fog_client *client,
+                              const char *task,
+                              char **out);
+
+/**
+ * Ends what has not ended of a job.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param job    the job's identifier
+ * @param tasks  receives how many tasks that were
+ * @return FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT, and those of every call
+ */
+fog_status fog_fog_client_cancel(const struct fog_fog_client *client,
+                                 const char *job,
+                                 uint32_t *tasks);
+
+/**
+ * Gives a compute node no more tasks; it finishes what it has.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param node   the node's identifier
+ * @return FOG_STATUS_UNKNOWN_NODE, FOG_STATUS_INVALID_ARGUMENT, and those of every call
+ */
+fog_status fog_fog_client_drain(const struct fog_fog_client *client, const char *node);
+
+/**
+ * Gives a compute node tasks again.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param node   the node's identifier
+ * @return FOG_STATUS_UNKNOWN_NODE, FOG_STATUS_INVALID_ARGUMENT, and those of every call
+ */
+fog_status fog_fog_client_undrain(const struct fog_fog_client *client, const char *node);
+
+/**
+ * Tells what the fog looks like: every node that is there.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client   the client
+ * @param out      receives the nodes
+ * @param capacity how many there is room for
+ * @param out_len  receives how many there are
+ * @return FOG_STATUS_BUFFER_TOO_SMALL, and those of every call
+ */
+fog_status fog_fog_client_topology(const struct fog_fog_client *client,
+                                   struct fog_fog_member *out,
+                                   size_t capacity,
+                                   size_t *out_len);
+
+/**
+ * Tells the number of the last thing that happened.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param number receives the number
+ * @return those of every call
+ */
+fog_status fog_fog_client_last_event(const struct fog_fog_client *client, uint64_t *number);
+
+/**
+ * Watches what happens to jobs of the account.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param after  the number of the event to go on behind; 0 for everything that is remembered
+ * @param out    receives the watch; free it with fog_fog_watch_free(), before the client or after
+ * @return FOG_STATUS_CLOSED in a forked child
+ */
+fog_status fog_fog_client_watch(const struct fog_fog_client *client,
+                                uint64_t after,
+                                struct fog_fog_watch **out);
+
+/**
+ * The next event. Waits for it if there is none.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_watch_free(). Another thread
+ * ends the waiting with fog_fog_watch_close().
+ * @param watch      the watch
+ * @param timeout_ns how long to wait, in nanoseconds; 0 to take only what is there
+ * @param out        receives the event
+ * @param received   receives whether there was one; if not, nothing is written to `out`
+ * @return what keeps it from watching, one of those of every call of a client: the next call goes on
+ *         where it was; FOG_STATUS_CLOSED when there is none and none will come
+ */
+fog_status fog_fog_watch_receive(const struct fog_fog_watch *watch,
+                                 uint64_t timeout_ns,
+                                 struct fog_fog_event *out,
+                                 bool *received);
+
+/**
+ * Watches no more. What has come can still be received. Closing again does nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_watch_free().
+ * @param watch the watch
+ */
+fog_status fog_fog_watch_close(const struct fog_fog_watch *watch);
+
+/**
+ * Ends a watch and frees it.
+ *
+ * Thread safety: no other call may use it.
+ * @param watch the watch, or NULL
+ */
+void fog_fog_watch_free(struct fog_fog_watch *watch);
+
+/**
+ * Watches what happens to jobs of the account, and tells of each event as it comes. If this succeeds,
+ * `done` runs once, after the last event; if it fails, `done` does not run.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client    the client
+ * @param after     the number of the event to go on behind; 0 for everything that is remembered
+ * @param observer  is told of each event
+ * @param done      is told how it ended
+ * @param user_data passed to both as it is; must be usable from another thread until `done` has run
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED in a forked child, FOG_STATUS_NODE if the
+ *         system gives no thread
+ */
+fog_status fog_fog_client_observe(const struct fog_fog_client *client,
+                                  uint64_t after,
+                                  fog_fog_observer observer,
+                                  fog_fog_watched done,
+                                  void *user_data);
+
+/**
+ * Ends the client: what waits ends with FOG_STATUS_CLOSED, and watching ends. Closing again does
+ * nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ */
+fog_status fog_fog_client_close(const struct fog_fog_client *client);
+
+/**
+ * Closes a client and frees it. Waits until the callbacks of what it was asked have run, unless it is
+ * called from one of them.
+ *
+ * Thread safety: no other call may use it.
+ * @param client the client, or NULL
+ */
+void fog_fog_client_free(struct fog_fog_client *client);
+
+/**
+ * Puts the usual configuration of a node of a fog into a struct: it computes, for a credit for 10^9
+ * fuel, and reports every 30 seconds.
+ *
+ * Thread safety: any thread.
+ * @param out receives the configuration
+ */
+fog_status fog_fog_node_config_default(struct fog_fog_node_config *out);
+
+/**
+ * Starts a node of a fog.
+ *
+ * Thread safety: any thread.
+ * @param coordinator    where its coordinator accepts links
+ * @param coordinator_id who that is
+ * @param data           the folder for its key and what it is at; made if there is none
+ * @param config         the configuration, or NULL for the usual
+ * @param out            receives the node; free it with fog_fog_node_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_INVALID_POLICY, FOG_STATUS_LISTEN,
+ *         FOG_STATUS_NODE, and the codes of storage
+ */
+fog_status fog_fog_node_start(const char *coordinator,
+                              const char *coordinator_id,
+                              const char *data,
+                              const struct fog_fog_node_config *config,
+                              struct fog_fog_node **out);
+
+/**
+ * Tells who a node is.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_node_free().
+ * @param node the node
+ * @param out  receives its identifier
+ */
+fog_status fog_fog_node_id(const struct fog_fog_node *node, struct fog_node_id *out);
+
+/**
+ * Tells how a node is.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_node_free().
+ * @param node    the node
+ * @param out     receives how it is
+ * @param trouble receives why it was not let in, or could not reach its coordinator, the last time that
+ *                it tried, empty if it was; free it with fog_string_free()
+ * @return why it could not go on, once; FOG_STATUS_CLOSED in a forked child
+ */
+fog_status fog_fog_node_status_of(const struct fog_fog_node *node,
+                                  struct fog_fog_node_status *out,
+                                  char **trouble);
+
+/**
+ * Tells when its coordinator has let a node in. If this succeeds, `done` runs once; if it fails, `done`
+ * does not run.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_node_free().
+ * @param node      the node
+ * @param done      is told
+ * @param user_data passed to `done` as it is; must be usable from another thread until then
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED in a forked child, FOG_STATUS_NODE if the
+ *         system gives no thread
+ */
+fog_status fog_fog_node_joined(const struct fog_fog_node *node,
+                               fog_fog_joined done,
+                               void *user_data);
+
+/**
+ * Ends a node. Its tasks go on when it is made again with the same data. Closing again does nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_node_free().
+ * @param node the node
+ */
+fog_status fog_fog_node_close(const struct fog_fog_node *node);
+
+/**
+ * Closes a node and frees it.
+ *
+ * Thread safety: no other call may use it.
+ * @param node the node, or NULL
+ */
+void fog_fog_node_free(struct fog_fog_node *node);
+
+/**
+ * Starts a coordinator whose tasks cross one mixnode and go to the least loaded node.
+ *
+ * Thread safety: any thread.
+ * @param data   the folder for everything it knows; made if there is none
+ * @param listen the address it accepts links at, of which port 0 is any that is free; NULL for
+ *               127.0.0.1:0
+ * @param out    receives the coordinator; free it with fog_fog_coordinator_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_LISTEN, FOG_STATUS_NODE, and the codes of storage
+ */
+fog_status fog_fog_coordinator_start(const char *data,
+                                     const char *listen,
+                                     struct fog_fog_coordinator **out);
+
+/**
+ * Tells who a coordinator is and where it accepts links of nodes and submitters.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_coordinator_free().
+ * @param coordinator the coordinator
+ * @param id          receives its identifier
+ * @param address     receives its address; has room for FOG_ADDRESS_SIZE bytes
+ */
+fog_status fog_fog_coordinator_whereabouts(const struct fog_fog_coordinator *coordinator,
+                                           struct fog_node_id *id,
+                                           char *address);
+
+/**
+ * Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
+ * coordinator for what it grants, on its owner's account, for 30 days.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_coordinator_free().
+ * @param coordinator the coordinator
+ * @param actions     what it permits, of submit, cancel, query, drain and maintain, with commas between
+ *                    them; NULL for the first three
+ * @param tasks_max   most tasks that may be submitted with it
+ * @param max_spend   most that may be reserved for them
+ * @param out         receives the token; free it with fog_string_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_fog_coordinator_issue_token(const struct fog_fog_coordinator *coordinator,
+                                           const char *actions,
+                                           uint64_t tasks_max,
+                                           const struct fog_amount *max_spend,
+                                           char **out);
+
+/**
+ * Ends a coordinator. Jobs go on when it is made again with the same data. Closing again does nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_coordinator_free().
+ * @param coordinator the coordinator
+ */
+fog_status fog_fog_coordinator_close(const struct fog_fog_coordinator *coordinator);
+
+/**
+ * Closes a coordinator and frees it.
+ *
+ * Thread safety: no other call may use it.
+ * @param coordinator the coordinator, or NULL
+ */
+void fog_fog_coordinator_free(struct fog_fog_coordinator *coordinator);
 
 /**
  * Puts the usual configuration into a struct: two workers with 1 GiB each.

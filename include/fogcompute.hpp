@@ -5662,6 +5662,331 @@ private:
     handle handle_;
 };
 
+// ---- a fog of processes -------------------------------------------------------------------------
+
+/// A fog of processes: who submits to it, a node of it, and its coordinator.
+namespace coordination {
+
+/// How a job stands: fog_fog_job of fogcompute.h.
+using job = fog_fog_job;
+/// How a task of a job stands: fog_fog_task of fogcompute.h.
+using task = fog_fog_task;
+/// Something that happened: fog_fog_event of fogcompute.h.
+using event = fog_fog_event;
+/// A node as its coordinator knows it: fog_fog_member of fogcompute.h.
+using member = fog_fog_member;
+
+/// What all tasks of a job have in common.
+struct job_options {
+    /// Names the job; at random without. Submitted once more it is the same job.
+    std::optional<std::string> id;
+    /// What each task may use.
+    limits within;
+    /// Fuel each will take, as well as one can tell; 0 for a tenth of its limit.
+    std::uint64_t fuel_estimate = 0;
+    /// Most base units that are paid for each; a credit without.
+    std::optional<std::string> max_price;
+    /// How urgent it is.
+    fogcompute::priority priority = fogcompute::priority::normal;
+    /// How well its tasks are hidden: public, private, confidential or secret.
+    std::string privacy = "private";
+    /// Whether each may write a log, tell its progress and keep checkpoints.
+    bool host_calls = false;
+};
+
+/// What happens in a fog, in order.
+class watch {
+public:
+    /// The next event; nothing if none comes within that time. Throws what keeps it from watching, as
+    /// `coordinator_error`: the next call goes on where it was. Throws `closed` when none will come.
+    std::optional<event> receive(std::chrono::nanoseconds timeout = {}) const {
+        event next{};
+        bool received = false;
+        detail::check(fog_fog_watch_receive(handle_.get(), detail::nanoseconds(timeout), &next,
+                                            &received));
+        return received ? std::optional<event>(next) : std::nullopt;
+    }
+
+    /// Watches no more. What has come can still be received.
+    void close() const { detail::check(fog_fog_watch_close(handle_.get())); }
+
+private:
+    friend class client;
+    using handle = detail::handle<fog_fog_watch, fog_fog_watch_free>;
+    explicit watch(handle raw) noexcept : handle_(std::move(raw)) {}
+    handle handle_;
+};
+
+/// Asks the coordinator of a fog: submits jobs, fetches results, watches what happens, drains nodes.
+/// Every call waits for its answer.
+class client {
+public:
+    /// A client with the text of a token's file.
+    explicit client(const std::string &token,
+                    std::chrono::milliseconds patience = std::chrono::seconds(30))
+        : handle_(detail::take<handle>([&](fog_fog_client **out) {
+              return fog_fog_client_new(token.c_str(), milliseconds(patience), out);
+          })) {}
+
+    /// A client with the token in a file.
+    static client open(const std::string &path,
+                       std::chrono::milliseconds patience = std::chrono::seconds(30)) {
+        return client(detail::take<handle>([&](fog_fog_client **out) {
+            return fog_fog_client_open(path.c_str(), milliseconds(patience), out);
+        }));
+    }
+
+    /// Submits a job that runs a WebAssembly module once on each input.
+    job submit(bytes_view module, const std::vector<bytes> &inputs,
+               const job_options &options = {}) const {
+        std::vector<fog_fog_input> raw_inputs;
+        for (const bytes &input : inputs) {
+            raw_inputs.push_back({input.data(), input.size()});
+        }
+        const fog_limits within = detail::native(options.within);
+        auto raw = detail::fill<fog_fog_job_options>(fog_fog_job_options_default);
+        raw.id = options.id ? options.id->c_str() : nullptr;
+        raw.limits = &within;
+        raw.fuel_estimate = options.fuel_estimate;
+        if (options.max_price) {
+            raw.max_price = detail::native_amount(*options.max_price, "max_price");
+        }
+        raw.priority = static_cast<std::int32_t>(options.priority);
+        raw.privacy = options.privacy.c_str();
+        raw.host_calls = options.host_calls;
+        return detail::fill<job>([&](job *out) {
+            return fog_fog_client_submit(handle_.get(), module.data(), module.size(),
+                                         raw_inputs.data(), raw_inputs.size(), &raw, out);
+        });
+    }
+
+    /// How a job stands.
+    job job_of(const std::string &id) const {
+        return detail::fill<job>(
+            [&](job *out) { return fog_fog_client_job(handle_.get(), id.c_str(), out); });
+    }
+
+    /// Waits until all tasks of a job have ended.
+    job wait(const std::string &id) const {
+        return detail::fill<job>(
+            [&](job *out) { return fog_fog_client_wait(handle_.get(), id.c_str(), out); });
+    }
+
+    /// The tasks of a job, in the order of its inputs.
+    std::vector<task> tasks(const std::string &id) const {
+        return all<task>([&](task *out, std::size_t capacity, std::size_t *len) {
+            return fog_fog_client_tasks(handle_.get(), id.c_str(), out, capacity, len);
+        });
+    }
+
+    /// The output of a task that has ended.
+    task_output result(const std::string &id) const {
+        const auto output = detail::take<detail::handle<fog_output, fog_output_free>>(
+            [&](fog_output **out) {
+                return fog_fog_client_result(handle_.get(), id.c_str(), out);
+            });
+        return detail::read_output(output.get());
+    }
+
+    /// What a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if it
+    /// wrote nothing, was granted no host calls, or its log is forgotten.
+    std::string log(const std::string &id) const {
+        const auto log = detail::take<detail::handle<char, fog_string_free>>(
+            [&](char **out) { return fog_fog_client_log(handle_.get(), id.c_str(), out); });
+        return log.get();
+    }
+
+    /// Ends what has not ended of a job, and says how many tasks that were.
+    std::uint32_t cancel(const std::string &id) const {
+        return detail::fill<std::uint32_t>([&](std::uint32_t *out) {
+            return fog_fog_client_cancel(handle_.get(), id.c_str(), out);
+        });
+    }
+
+    /// Gives a compute node no more tasks; it finishes what it has.
+    void drain(const std::string &node) const {
+        detail::check(fog_fog_client_drain(handle_.get(), node.c_str()));
+    }
+
+    /// Gives a compute node tasks again.
+    void undrain(const std::string &node) const {
+        detail::check(fog_fog_client_undrain(handle_.get(), node.c_str()));
+    }
+
+    /// Every node that is there.
+    std::vector<member> topology() const {
+        return all<member>([&](member *out, std::size_t capacity, std::size_t *len) {
+            return fog_fog_client_topology(handle_.get(), out, capacity, len);
+        });
+    }
+
+    /// The number of the last thing that happened.
+    std::uint64_t last_event() const {
+        return detail::fill<std::uint64_t>(
+            [&](std::uint64_t *out) { return fog_fog_client_last_event(handle_.get(), out); });
+    }
+
+    /// Watches what happens to jobs of the account after the event of that number: 0 for everything that
+    /// is remembered.
+    coordination::watch watch(std::uint64_t after = 0) const {
+        return coordination::watch(
+            detail::take<coordination::watch::handle>([&](fog_fog_watch **out) {
+                return fog_fog_client_watch(handle_.get(), after, out);
+            }));
+    }
+
+    /// Ends the client: what waits ends with `closed`, and so does watching. Closing again does nothing.
+    void close() const { detail::check(fog_fog_client_close(handle_.get())); }
+
+    const fog_fog_client *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    using handle = detail::handle<fog_fog_client, fog_fog_client_free>;
+    explicit client(handle raw) noexcept : handle_(std::move(raw)) {}
+
+    static std::uint64_t milliseconds(std::chrono::milliseconds patience) {
+        if (patience.count() < 0) {
+            throw invalid_argument("a duration is negative");
+        }
+        return static_cast<std::uint64_t>(patience.count());
+    }
+
+    /// As many as there are: asked again with room for them while more come.
+    template <class T, class Call>
+    static std::vector<T> all(Call &&call) {
+        std::vector<T> items(64);
+        while (true) {
+            std::size_t len = 0;
+            const fog_status status = call(items.data(), items.size(), &len);
+            if (status == FOG_STATUS_BUFFER_TOO_SMALL) {
+                items.resize(len);
+                continue;
+            }
+            detail::check(status);
+            items.resize(len);
+            return items;
+        }
+    }
+
+    handle handle_;
+};
+
+/// How a node is made.
+struct node_options {
+    /// The mix layer it is in; without one it computes.
+    std::optional<std::uint8_t> layer;
+    /// The address it accepts links at; port 0 is any that is free.
+    std::string listen = "127.0.0.1:0";
+    /// When and how much it lends; the usual policy without. It may be destroyed after the call.
+    const harvest_policy *policy = nullptr;
+    /// Base units it asks for 10^9 fuel; a credit without.
+    std::optional<std::string> price_per_gigafuel;
+    /// From one report to its coordinator to the next.
+    std::chrono::milliseconds heartbeat = std::chrono::seconds(30);
+};
+
+/// A node of a fog in this process: it runs the fog's tasks when its policy allows it, or mixes packets.
+class node {
+public:
+    /// Starts a node whose coordinator is there and that, with its data in a folder.
+    node(const std::string &coordinator, const std::string &coordinator_id, const std::string &data,
+         const node_options &options = {})
+        : handle_(detail::take<handle>([&](fog_fog_node **out) {
+              auto raw = detail::fill<fog_fog_node_config>(fog_fog_node_config_default);
+              raw.layer = options.layer ? *options.layer : -1;
+              raw.listen = options.listen.c_str();
+              raw.policy = options.policy ? options.policy->native_handle() : nullptr;
+              if (options.price_per_gigafuel) {
+                  raw.price_per_gigafuel =
+                      detail::native_amount(*options.price_per_gigafuel, "price_per_gigafuel");
+              }
+              if (options.heartbeat.count() < 0) {
+                  throw invalid_argument("a duration is negative");
+              }
+              raw.heartbeat_ms = static_cast<std::uint64_t>(options.heartbeat.count());
+              return fog_fog_node_start(coordinator.c_str(), coordinator_id.c_str(), data.c_str(),
+                                        &raw, out);
+          })) {}
+
+    /// Who it is.
+    std::string id() const {
+        return detail::fill<fog_node_id>([&](fog_node_id *out) {
+                   return fog_fog_node_id(handle_.get(), out);
+               }).text;
+    }
+
+    /// Ends when its coordinator has let it in; with why it could not go on, or with `closed`.
+    std::future<void> joined() const {
+        auto promise = std::make_unique<std::promise<void>>();
+        auto result = promise->get_future();
+        detail::check(fog_fog_node_joined(handle_.get(), on_joined, promise.get()));
+        // Accepted: the callback destroys the promise, and may have done so already.
+        static_cast<void>(promise.release());
+        return result;
+    }
+
+    /// Ends it. Its tasks go on when it is made again with the same data.
+    void close() const { detail::check(fog_fog_node_close(handle_.get())); }
+
+    const fog_fog_node *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    static void on_joined(void *user_data, fog_status status, const char *message) noexcept {
+        detail::fulfil<void>(user_data, status, message,
+                             [](std::promise<void> &promise) { promise.set_value(); });
+    }
+
+    using handle = detail::handle<fog_fog_node, fog_fog_node_free>;
+    handle handle_;
+};
+
+/// The coordinator of a fog in this process. Made again with its folder it goes on.
+class coordinator {
+public:
+    /// Starts a coordinator with its data in a folder.
+    explicit coordinator(const std::string &data, const std::string &listen = "127.0.0.1:0")
+        : handle_(detail::take<handle>([&](fog_fog_coordinator **out) {
+              return fog_fog_coordinator_start(data.c_str(), listen.c_str(), out);
+          })) {
+        fog_node_id id{};
+        char address[FOG_ADDRESS_SIZE];
+        detail::check(fog_fog_coordinator_whereabouts(handle_.get(), &id, address));
+        id_ = id.text;
+        address_ = address;
+    }
+
+    /// Who it is.
+    const std::string &id() const noexcept { return id_; }
+    /// Where it accepts links of nodes and submitters.
+    const std::string &address() const noexcept { return address_; }
+
+    /// Issues a token for what is listed with commas, of submit, cancel, query, drain and maintain: the
+    /// text of a token's file.
+    std::string issue_token(const std::string &actions = "submit,cancel,query",
+                            std::uint64_t tasks_max = 1000000,
+                            const std::string &max_spend = "1000000000000000000000") const {
+        const fog_amount spend = detail::native_amount(max_spend, "max_spend");
+        const auto token = detail::take<detail::handle<char, fog_string_free>>([&](char **out) {
+            return fog_fog_coordinator_issue_token(handle_.get(), actions.c_str(), tasks_max,
+                                                   &spend, out);
+        });
+        return token.get();
+    }
+
+    /// Ends it. Jobs go on when it is made again with the same data.
+    void close() const { detail::check(fog_fog_coordinator_close(handle_.get())); }
+
+    const fog_fog_coordinator *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    using handle = detail::handle<fog_fog_coordinator, fog_fog_coordinator_free>;
+    handle handle_;
+    std::string id_;
+    std::string address_;
+};
+
+} // namespace coordination
+
 } // namespace fogcompute
 
 #endif // FOGCOMPUTE_HPP

@@ -21,7 +21,7 @@ from fogcompute.fog import (
     FogWatch,
 )
 
-from conftest import ENDLESS, SUM
+from conftest import ENDLESS, SUM, module
 
 ALL = ["submit", "cancel", "query", "drain", "maintain"]
 SOON = timedelta(milliseconds=200)
@@ -101,6 +101,16 @@ async def test_a_job_is_done_by_another_node_and_events_tell_of_it(tmp_path: Pat
             await client.submit(SUM, [b""], id=job.id)
         assert "fogcompute_coord_jobs_admitted_total 1" in await client.metrics()
         assert fog.coordinator.trouble is None
+
+
+async def test_who_submits_reads_what_a_task_logs(tmp_path: Path) -> None:
+    async with a_fog(tmp_path) as (_, client):
+        job = await client.submit(module("says"), [b"hello"], host_calls=True)
+        assert (await client.wait(job.id)).succeeded == 1
+        (task,) = await client.tasks(job.id)
+        assert await client.log(task.id) == "hello\n"
+        with pytest.raises(f.UnknownTaskError):
+            await client.log("ab" * 16)
 
 
 async def test_nodes_are_seen_and_drained(tmp_path: Path) -> None:

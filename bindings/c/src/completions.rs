@@ -30,6 +30,10 @@ impl UserData {
     pub(crate) const fn into_pointer(self) -> *mut c_void {
         self.0
     }
+
+    pub(crate) const fn pointer(&self) -> *mut c_void {
+        self.0
+    }
 }
 
 type Tell<T> = Box<dyn FnOnce(Result<T, Failure>) + Send>;

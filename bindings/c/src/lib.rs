@@ -10,6 +10,7 @@
 #![expect(non_camel_case_types, reason = "the names are those of the C header")]
 
 mod completions;
+mod coordination;
 mod fog;
 mod harvest;
 mod ledger;
@@ -22,6 +23,7 @@ mod status;
 mod support;
 mod worker;
 
+pub use coordination::*;
 pub use fog::*;
 pub use harvest::*;
 pub use ledger::*;

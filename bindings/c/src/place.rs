@@ -526,17 +526,22 @@ unsafe fn read_spread(spread: &fog_job_spread) -> Result<Spread, Failure> {
     })
 }
 
-/// # Safety
-/// The job's texts are strings or NULL, it has as many of each as it says, and a spread or NULL.
-unsafe fn read_job(job: &fog_job) -> Result<Job, Failure> {
-    let priority = match job.priority {
+/// What a `fog_priority` says.
+pub(crate) fn priority(number: i32) -> Result<Priority, Failure> {
+    Ok(match number {
         0 => Priority::Critical,
         1 => Priority::High,
         2 => Priority::Normal,
         3 => Priority::Low,
         4 => Priority::Bulk,
         other => return Err(Failure::argument(format!("{other} is no fog_priority"))),
-    };
+    })
+}
+
+/// # Safety
+/// The job's texts are strings or NULL, it has as many of each as it says, and a spread or NULL.
+unsafe fn read_job(job: &fog_job) -> Result<Job, Failure> {
+    let priority = priority(job.priority)?;
     // SAFETY: as the caller promises.
     let (id, excluded, input_on, regions, affinity, anti_affinity, spread, gang) = unsafe {
         (

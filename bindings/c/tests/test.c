@@ -2,9 +2,13 @@
  *
  * usage: test_c REPOSITORY
  */
+/* For nftw(). */
+#define _XOPEN_SOURCE 700
+
 #include <fogcompute.h>
 
 #include <cjson/cJSON.h>
+#include <ftw.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -3199,6 +3203,323 @@ static void test_a_worker_keeps_its_tasks(void) {
     rmdir(path);
 }
 
+/* ---- a fog of processes ----------------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *found, int kind, struct FTW *walk) {
+    (void)found, (void)kind, (void)walk;
+    return remove(path);
+}
+
+/* A folder with a coordinator whose nodes and clients live beside it. */
+struct coordination {
+    char folder[32];
+    char address[FOG_ADDRESS_SIZE];
+    fog_node_id id;
+    fog_fog_coordinator *coordinator;
+};
+
+static void within(const struct coordination *fog, const char *name, char path[64]) {
+    snprintf(path, 64, "%s/%s", fog->folder, name);
+}
+
+static struct coordination start_coordination(void) {
+    struct coordination fog = {.folder = "/tmp/fogcompute-fog-XXXXXX"};
+    must(mkdtemp(fog.folder));
+    char data[64];
+    within(&fog, "fog", data);
+    OK(fog_fog_coordinator_start(data, NULL, &fog.coordinator));
+    OK(fog_fog_coordinator_whereabouts(fog.coordinator, &fog.id, fog.address));
+    return fog;
+}
+
+static void end_coordination(struct coordination *fog) {
+    fog_fog_coordinator_free(fog->coordinator);
+    CHECK(nftw(fog->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS) == 0);
+}
+
+static char *issued(const struct coordination *fog, const char *actions) {
+    fog_amount spend = {.text = "1000000000000000000000"};
+    char *token = NULL;
+    OK(fog_fog_coordinator_issue_token(fog->coordinator, actions, 1000, &spend, &token));
+    return token;
+}
+
+static fog_fog_client *admitted(const struct coordination *fog, const char *actions) {
+    char *token = issued(fog, actions);
+    fog_fog_client *client = NULL;
+    OK(fog_fog_client_new(token, 60000, &client));
+    fog_string_free(token);
+    return client;
+}
+
+static fog_fog_node *started(const struct coordination *fog, const char *name, int32_t layer) {
+    fog_harvest_policy *always = NULL;
+    OK(fog_harvest_policy_always(&always));
+    fog_fog_node_config config;
+    OK(fog_fog_node_config_default(&config));
+    CHECK(config.layer == -1 && config.heartbeat_ms == 30000);
+    config.layer = layer;
+    config.policy = always;
+    config.heartbeat_ms = 200;
+    char data[64];
+    within(fog, name, data);
+    fog_fog_node *node = NULL;
+    OK(fog_fog_node_start(fog->address, fog->id.text, data, &config, &node));
+    fog_harvest_policy_free(always);
+    return node;
+}
+
+/* What callbacks of another thread say, one after the other. */
+struct heard {
+    pthread_mutex_t lock;
+    pthread_cond_t said;
+    int ends;
+    fog_status status;
+    uint64_t last;
+    int kinds[8];
+};
+
+static void begin_hearing(struct heard *heard) {
+    memset(heard, 0, sizeof *heard);
+    pthread_mutex_init(&heard->lock, NULL);
+    pthread_cond_init(&heard->said, NULL);
+}
+
+static void heard_end(struct heard *heard, fog_status status, uint64_t last) {
+    pthread_mutex_lock(&heard->lock);
+    heard->ends++;
+    heard->status = status;
+    heard->last = last;
+    pthread_cond_signal(&heard->said);
+    pthread_mutex_unlock(&heard->lock);
+}
+
+/* How what was begun ended. */
+static fog_status end_of(struct heard *heard) {
+    pthread_mutex_lock(&heard->lock);
+    while (heard->ends == 0) {
+        pthread_cond_wait(&heard->said, &heard->lock);
+    }
+    pthread_mutex_unlock(&heard->lock);
+    pthread_mutex_destroy(&heard->lock);
+    pthread_cond_destroy(&heard->said);
+    return heard->status;
+}
+
+static void on_joined(void *user_data, fog_status status, const char *message) {
+    CHECK((status == FOG_STATUS_OK) == (message[0] == '\0'));
+    heard_end(user_data, status, 0);
+}
+
+static int32_t on_event(void *user_data, const fog_fog_event *event) {
+    struct heard *heard = user_data;
+    heard->kinds[event->kind]++;
+    return event->kind == FOG_FOG_EVENT_KIND_JOB_ENDED;
+}
+
+static void on_watched(void *user_data, fog_status status, uint64_t last, const char *message) {
+    CHECK((status == FOG_STATUS_OK) == (message[0] == '\0'));
+    heard_end(user_data, status, last);
+}
+
+static void let_in(const fog_fog_node *node) {
+    struct heard heard;
+    begin_hearing(&heard);
+    OK(fog_fog_node_joined(node, on_joined, &heard));
+    CHECK(end_of(&heard) == FOG_STATUS_OK);
+}
+
+static void test_a_fog_of_processes_does_a_job_and_tells_of_it(void) {
+    struct coordination fog = start_coordination();
+    fog_fog_node *mix = started(&fog, "mix", 0), *compute = started(&fog, "compute", -1);
+    let_in(mix);
+    let_in(compute);
+    fog_fog_client *client = admitted(&fog, "submit, query, drain");
+    struct heard heard;
+    begin_hearing(&heard);
+    OK(fog_fog_client_observe(client, 0, on_event, on_watched, &heard));
+
+    size_t sum_len;
+    uint8_t *sum = read_module("sum", &sum_len);
+    const uint8_t first[] = {1, 2}, second[] = {39, 3};
+    const fog_fog_input inputs[] = {{first, sizeof first}, {second, sizeof second}};
+    fog_fog_job_options options;
+    OK(fog_fog_job_options_default(&options));
+    options.id = "0123456789abcdef0123456789abcdef";
+    options.priority = FOG_PRIORITY_HIGH;
+    fog_fog_job job;
+    OK(fog_fog_client_submit(client, sum, sum_len, inputs, 2, &options, &job));
+    CHECK(strcmp(job.id, options.id) == 0 && strcmp(job.privacy, "private") == 0);
+    CHECK(job.priority == FOG_PRIORITY_HIGH);
+    FAILS(FOG_STATUS_ID_REUSED,
+          fog_fog_client_submit(client, sum, sum_len, inputs, 1, &options, &job));
+    OK(fog_fog_client_wait(client, job.id, &job));
+    CHECK(job.succeeded == 2 && job.open == 0 && strcmp(job.reserved.text, "0") == 0);
+
+    fog_fog_task tasks[2];
+    size_t len;
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_fog_client_tasks(client, job.id, tasks, 1, &len));
+    CHECK(len == 2);
+    OK(fog_fog_client_tasks(client, job.id, tasks, 2, &len));
+    fog_node_id computes;
+    OK(fog_fog_node_id(compute, &computes));
+    for (size_t index = 0; index < len; index++) {
+        CHECK(tasks[index].state == FOG_FOG_TASK_STATE_SUCCEEDED);
+        CHECK(strcmp(tasks[index].node, computes.text) == 0);
+        fog_output *output = NULL;
+        OK(fog_fog_client_result(client, tasks[index].id, &output));
+        CHECK(fog_output_data(output)[0] == (index == 0 ? 3 : 42));
+        fog_output_free(output);
+    }
+    CHECK(end_of(&heard) == FOG_STATUS_OK);
+    CHECK(heard.kinds[FOG_FOG_EVENT_KIND_ADMITTED] == 1);
+    CHECK(heard.kinds[FOG_FOG_EVENT_KIND_ENDED] == 2);
+    uint64_t last = 0;
+    OK(fog_fog_client_last_event(client, &last));
+    CHECK(last == heard.last);
+
+    size_t says_len;
+    uint8_t *says = (uint8_t *)read_file("examples/wasm/says.wasm", &says_len);
+    const fog_fog_input words = {(const uint8_t *)"hello", 5};
+    options.id = NULL;
+    CHECK(!options.host_calls);
+    options.host_calls = true;
+    OK(fog_fog_client_submit(client, says, says_len, &words, 1, &options, &job));
+    OK(fog_fog_client_wait(client, job.id, &job));
+    OK(fog_fog_client_tasks(client, job.id, tasks, 2, &len));
+    char *log = NULL;
+    OK(fog_fog_client_log(client, tasks[0].id, &log));
+    CHECK(len == 1 && strcmp(log, "hello\n") == 0);
+    fog_string_free(log);
+    free(says);
+
+    OK(fog_fog_client_drain(client, computes.text));
+    fog_fog_member members[2];
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_fog_client_topology(client, members, 1, &len));
+    OK(fog_fog_client_topology(client, members, 2, &len));
+    for (size_t index = 0; index < len; index++) {
+        const bool is_mix = members[index].layer == 0;
+        CHECK(strcmp(members[index].kind, is_mix ? "mixnode" : "compute") == 0);
+        CHECK(is_mix || strcmp(members[index].status, "draining") == 0 ||
+              strcmp(members[index].status, "maintenance") == 0);
+        CHECK(members[index].linked);
+    }
+    OK(fog_fog_client_undrain(client, computes.text));
+    FAILS(FOG_STATUS_UNKNOWN_NODE, fog_fog_client_drain(client, fog.id.text));
+    uint32_t cancelled;
+    FAILS(FOG_STATUS_TOKEN_FORBIDS, fog_fog_client_cancel(client, job.id, &cancelled));
+
+    fog_fog_node_status status;
+    char *trouble = NULL;
+    OK(fog_fog_node_status_of(compute, &status, &trouble));
+    CHECK(status.joined && !status.ended && trouble[0] == '\0');
+    fog_string_free(trouble);
+    OK(fog_fog_node_close(compute));
+    OK(fog_fog_node_status_of(compute, &status, &trouble));
+    CHECK(status.ended);
+    fog_string_free(trouble);
+    free(sum);
+    fog_fog_client_free(client);
+    fog_fog_node_free(compute);
+    fog_fog_node_free(mix);
+    end_coordination(&fog);
+}
+
+static void test_who_watches_a_fog_waits_and_is_told_of_the_end(void) {
+    struct coordination fog = start_coordination();
+    fog_fog_client *client = admitted(&fog, NULL);
+    fog_fog_watch *watch = NULL;
+    OK(fog_fog_client_watch(client, 0, &watch));
+    fog_fog_event event;
+    bool received = true;
+    OK(fog_fog_watch_receive(watch, 0, &event, &received));
+    CHECK(!received);
+    const uint8_t module[] = {0};
+    const fog_fog_input input = {NULL, 0};
+    fog_fog_job job;
+    OK(fog_fog_client_submit(client, module, sizeof module, &input, 1, NULL, &job));
+    OK(fog_fog_watch_receive(watch, UINT64_C(60000000000), &event, &received));
+    CHECK(received && event.kind == FOG_FOG_EVENT_KIND_ADMITTED && event.tasks == 1);
+    CHECK(strcmp(event.job, job.id) == 0 && event.task[0] == '\0');
+    uint32_t cancelled = 0;
+    OK(fog_fog_client_cancel(client, job.id, &cancelled));
+    CHECK(cancelled == 1);
+    fog_fog_task task;
+    size_t len;
+    OK(fog_fog_client_tasks(client, job.id, &task, 1, &len));
+    fog_output *output = NULL;
+    FAILS(FOG_STATUS_NO_RESULT, fog_fog_client_result(client, task.id, &output));
+    struct heard heard;
+    begin_hearing(&heard);
+    uint64_t last = 0;
+    OK(fog_fog_client_last_event(client, &last));
+    OK(fog_fog_client_observe(client, last, on_event, on_watched, &heard));
+    OK(fog_fog_client_close(client));
+    OK(fog_fog_client_close(client));
+    CHECK(end_of(&heard) == FOG_STATUS_CLOSED && heard.last == last);
+    FAILS(FOG_STATUS_CLOSED, fog_fog_client_job(client, job.id, &job));
+    fog_fog_client_free(client);
+    OK(fog_fog_watch_close(watch));
+    fog_fog_watch_free(watch);
+    end_coordination(&fog);
+}
+
+static void test_what_a_fog_of_processes_refuses_has_its_status(void) {
+    struct coordination fog = start_coordination();
+    char data[64];
+    within(&fog, "other", data);
+    fog_fog_coordinator *other = NULL;
+    FAILS(FOG_STATUS_LISTEN, fog_fog_coordinator_start(data, fog.address, &other));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_start(data, "here", &other));
+    fog_fog_node *node = NULL;
+    fog_fog_node_config config;
+    OK(fog_fog_node_config_default(&config));
+    config.layer = 1000;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_fog_node_start(fog.address, fog.id.text, data, &config, &node));
+    config.layer = -1;
+    config.heartbeat_ms = 0;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_fog_node_start(fog.address, fog.id.text, data, &config, &node));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_node_start(fog.address, "x", data, NULL, &node));
+    fog_fog_client *client = NULL;
+    FAILS(FOG_STATUS_INVALID_TOKEN, fog_fog_client_new("", 1000, &client));
+    within(&fog, "none", data);
+    CHECK(fog_fog_client_open(data, 1000, &client) / 100 == 7);
+    client = admitted(&fog, "query");
+    const uint8_t module[] = {0};
+    const fog_fog_input input = {NULL, 0};
+    fog_fog_job job;
+    FAILS(FOG_STATUS_TOKEN_FORBIDS,
+          fog_fog_client_submit(client, module, sizeof module, &input, 1, NULL, &job));
+    FAILS(FOG_STATUS_UNKNOWN_TASK,
+          fog_fog_client_job(client, "0123456789abcdef0123456789abcdef", &job));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_client_job(client, "x", &job));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_fog_client_observe(client, 0, NULL, on_watched, NULL));
+    fog_fog_job_options options;
+    OK(fog_fog_job_options_default(&options));
+    options.privacy = "open";
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_fog_client_submit(client, module, sizeof module, &input, 1, &options, &job));
+    fog_fog_client_free(client);
+    client = admitted(&fog, NULL);
+    FAILS(FOG_STATUS_INVALID_JOB,
+          fog_fog_client_submit(client, module, sizeof module, NULL, 0, NULL, &job));
+    fog_fog_client_free(client);
+    char *token = issued(&fog, NULL);
+    OK(fog_fog_coordinator_close(fog.coordinator));
+    OK(fog_fog_client_new(token, 200, &client));
+    FAILS(FOG_STATUS_COORDINATOR_UNREACHABLE,
+          fog_fog_client_wait(client, "0123456789abcdef0123456789abcdef", &job));
+    fog_string_free(token);
+    fog_fog_client_free(client);
+    fog_fog_client_free(NULL);
+    fog_fog_node_free(NULL);
+    fog_fog_watch_free(NULL);
+    end_coordination(&fog);
+}
+
 static void test_a_fog_refuses_what_it_cannot_be(void) {
     fog_fog_config config;
     fog_fog *fog = NULL;
@@ -4739,6 +5060,9 @@ int main(int argc, char **argv) {
         TEST(a_probe_may_fail),
         TEST(tasks_end_alike),
         TEST(a_worker_keeps_its_tasks),
+        TEST(a_fog_of_processes_does_a_job_and_tells_of_it),
+        TEST(who_watches_a_fog_waits_and_is_told_of_the_end),
+        TEST(what_a_fog_of_processes_refuses_has_its_status),
         TEST(a_fog_refuses_what_it_cannot_be),
         TEST(submitted_tasks_tell_how_they_ended_once),
         TEST(a_task_can_be_cancelled),

@@ -1783,6 +1783,99 @@ void test_nodes_talk_over_a_radio_written_in_cpp() {
     CHECK(near.use_count() == 1 && far.use_count() == 1);
 }
 
+// ---- a fog of processes -----------------------------------------------------------------------
+
+namespace co = fc::coordination;
+
+co::node started(const co::coordinator &fog, const std::string &data,
+                 std::optional<std::uint8_t> layer) {
+    const auto always = fc::harvest_policy::always();
+    co::node_options options;
+    options.layer = layer;
+    options.policy = &always;
+    options.heartbeat = std::chrono::milliseconds(200);
+    return co::node(fog.address(), fog.id(), data, options);
+}
+
+void test_a_fog_of_processes_does_a_job_and_tells_of_it() {
+    const temporary_folder folder;
+    const co::coordinator fog(folder.path + "/fog");
+    const co::node mix = started(fog, folder.path + "/mix", 0);
+    const co::node compute = started(fog, folder.path + "/compute", std::nullopt);
+    mix.joined().get();
+    compute.joined().get();
+    const co::client client(fog.issue_token("submit,query,drain"));
+    const auto watch = client.watch();
+
+    const std::string says = read_file("examples/wasm/says.wasm");
+    const fc::bytes_view module(reinterpret_cast<const std::uint8_t *>(says.data()), says.size());
+    co::job_options options;
+    options.id = "0123456789abcdef0123456789abcdef";
+    options.host_calls = true;
+    options.priority = fc::priority::high;
+    const auto job = client.submit(module, {{'h', 'i'}, {'h', 'o'}}, options);
+    CHECK(job.id == *options.id && job.open == 2);
+    CHECK(job.priority == FOG_PRIORITY_HIGH);
+    THROWS(fc::id_reused, client.submit(module, {{'h', 'i'}}, options));
+
+    int kinds[FOG_FOG_EVENT_KIND_LAGGED + 1] = {};
+    while (kinds[FOG_FOG_EVENT_KIND_JOB_ENDED] == 0) {
+        const auto event = watch.receive(std::chrono::minutes(1));
+        if (!event) {
+            throw std::runtime_error("no event within a minute");
+        }
+        kinds[event->kind]++;
+        if (event->kind == FOG_FOG_EVENT_KIND_ASSIGNED) {
+            CHECK(event->node == compute.id());
+        }
+    }
+    CHECK(kinds[FOG_FOG_EVENT_KIND_ADMITTED] == 1 && kinds[FOG_FOG_EVENT_KIND_ENDED] == 2);
+    CHECK(client.wait(job.id).succeeded == 2 && client.job_of(job.id).open == 0);
+    const auto tasks = client.tasks(job.id);
+    CHECK(tasks.size() == 2);
+    CHECK((client.result(tasks.at(0).id).output == fc::bytes{'h', 'i'}));
+    CHECK(client.log(tasks.at(1).id) == "ho\n");
+
+    client.drain(compute.id());
+    const auto members = client.topology();
+    CHECK(members.size() == 2);
+    for (const auto &member : members) {
+        const std::string status = member.status;
+        CHECK((member.layer == 0) == (member.id == mix.id()));
+        CHECK(member.layer == 0 || status == "draining" || status == "maintenance");
+    }
+    client.undrain(compute.id());
+    THROWS(fc::unknown_node, client.drain(fog.id()));
+    THROWS(fc::token_forbids, client.cancel(job.id));
+    watch.close();
+    client.close();
+    THROWS(fc::closed, client.last_event());
+    compute.close();
+    THROWS(fc::closed, compute.joined().get());
+}
+
+void test_what_a_fog_of_processes_refuses_is_thrown_by_name() {
+    const temporary_folder folder;
+    THROWS(fc::invalid_token, co::client(""));
+    THROWS(fc::invalid_argument, co::client("", std::chrono::milliseconds(-1)));
+    const co::coordinator fog(folder.path + "/fog");
+    THROWS(fc::listen_failed, co::coordinator(folder.path + "/other", fog.address()));
+    THROWS(fc::invalid_argument, co::node(fog.address(), "x", folder.path + "/node"));
+    const co::client client(fog.issue_token());
+    THROWS(fc::invalid_job, client.submit({}, {}));
+    THROWS(fc::unknown_task, client.wait("0123456789abcdef0123456789abcdef"));
+    THROWS(fc::invalid_argument, client.wait("x"));
+    const auto module = fc::bytes{0};
+    const auto job = client.submit(module, {{}});
+    CHECK(client.cancel(job.id) == 1);
+    THROWS(fc::no_result, client.result(client.tasks(job.id).at(0).id));
+    THROWS(fc::coordinator_error, client.drain(fog.id()));
+    const auto token = fog.issue_token();
+    fog.close();
+    const co::client lost(token, std::chrono::milliseconds(200));
+    THROWS(fc::coordinator_unreachable, lost.last_event());
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -1826,6 +1919,8 @@ int main(int argc, char **argv) {
         TEST(groups_and_files_of_a_mesh),
         TEST(what_a_mesh_refuses_is_thrown_by_name),
         TEST(nodes_talk_over_a_radio_written_in_cpp),
+        TEST(a_fog_of_processes_does_a_job_and_tells_of_it),
+        TEST(what_a_fog_of_processes_refuses_is_thrown_by_name),
 #undef TEST
     };
     if (argc != 2) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use fogcompute::base::UnixMillis;
 use fogcompute::coord::topology::Snapshot;
 use fogcompute::coord::{Coordinate, NodeKind, Status};
+use fogcompute::exec::Grants;
 use fogcompute::harvest::DeviceProbe;
 use fogcompute::store::{JobRow, TaskRow};
 use fogcompute::{
@@ -621,9 +622,10 @@ impl FogClient {
     ///
     /// Each task may cost `max_price` base units, which are reserved until it has ended.
     /// `fuel_estimate` is the work each will take, a tenth of its limit if it is not said. `priority` is
-    /// `Priority.NORMAL` if it is not said. `privacy` is `public`, `private`, `confidential` or `secret`. A job that is submitted again with its `id` is the
-    /// same job. Raises `JobError`, `InfeasibleError` if no node could take a task of it,
-    /// `CoordinatorBusyError`, `InsufficientFundsError`, `TokenUsedUpError`.
+    /// `Priority.NORMAL` if it is not said. `privacy` is `public`, `private`, `confidential` or `secret`.
+    /// `host_calls` lets tasks write a log, tell their progress and keep checkpoints. A job that is
+    /// submitted again with its `id` is the same job. Raises `JobError`, `InfeasibleError` if no node
+    /// could take a task of it, `CoordinatorBusyError`, `InsufficientFundsError`, `TokenUsedUpError`.
     #[pyo3(
         signature = (
             module,
@@ -635,9 +637,10 @@ impl FogClient {
             max_price = Money(JobTerms::default().price_max),
             fuel_estimate = None,
             id = None,
+            host_calls = false,
         ),
         text_signature = "($self, module, inputs, *, limits=None, priority=None, privacy=\"private\", \
-                          max_price=1000000000000000000, fuel_estimate=None, id=None)"
+                          max_price=1000000000000000000, fuel_estimate=None, id=None, host_calls=False)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn submit<'py>(
@@ -651,10 +654,15 @@ impl FogClient {
         max_price: Money,
         fuel_estimate: Option<Number<u64>>,
         id: Option<Hex<JobId>>,
+        host_calls: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let terms = JobTerms {
             job: id.map(|id| id.0),
             limits: Limits::or_default(limits),
+            grants: Grants {
+                host_calls,
+                ..Grants::default()
+            },
             fuel_estimate: fuel_estimate.map(|fuel| fuel.0),
             price_max: max_price.0,
             priority: priority.map_or(JobTerms::default().priority, |priority| priority.0),
@@ -718,6 +726,14 @@ impl FogClient {
     fn result<'py>(&self, py: Python<'py>, task: Hex<TaskId>) -> PyResult<Bound<'py, PyAny>> {
         let output = |report| fogcompute::output_of(report).map(Output);
         self.ask(py, |access| access.result(task.0), output)
+    }
+
+    /// Await what a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty
+    /// if it wrote nothing, was granted no host calls, or its log is forgotten.
+    ///
+    /// Raises `TaskOpenError` if it has not ended, `UnknownTaskError`.
+    fn log<'py>(&self, py: Python<'py>, task: Hex<TaskId>) -> PyResult<Bound<'py, PyAny>> {
+        self.ask(py, |access| access.log(task.0), Ok)
     }
 
     /// Ends what has not ended of a job; await how many tasks that were. Raises `UnknownTaskError`.

@@ -5854,15 +5854,17 @@ class FogClient:
         max_price: int = 1_000_000_000_000_000_000,
         fuel_estimate: int | None = None,
         id: str | UUID | None = None,
+        host_calls: bool = False,
     ) -> Awaitable[JobStatus]:
         """Submits a job that runs a WebAssembly module once on each input; await how it stands, once it is
         on the coordinator's disk.
 
         Each task may cost `max_price` base units, which are reserved until it has ended.
         `fuel_estimate` is the work each will take, a tenth of its limit if it is not said. `priority` is
-        `Priority.NORMAL` if it is not said. `privacy` is `public`, `private`, `confidential` or `secret`. A job that is submitted again with its `id` is the
-        same job. Raises `JobError`, `InfeasibleError` if no node could take a task of it,
-        `CoordinatorBusyError`, `InsufficientFundsError`, `TokenUsedUpError`.
+        `Priority.NORMAL` if it is not said. `privacy` is `public`, `private`, `confidential` or `secret`.
+        `host_calls` lets tasks write a log, tell their progress and keep checkpoints. A job that is
+        submitted again with its `id` is the same job. Raises `JobError`, `InfeasibleError` if no node
+        could take a task of it, `CoordinatorBusyError`, `InsufficientFundsError`, `TokenUsedUpError`.
         """
 
     def job(self, job: str | UUID) -> Awaitable[JobStatus]:
@@ -5886,6 +5888,13 @@ class FogClient:
 
         Raises the `TaskError` it ended with, `TaskOpenError` if it has not ended, `NoResultError` if it
         was cancelled, given up or is forgotten, `UnknownTaskError`.
+        """
+
+    def log(self, task: str | UUID) -> Awaitable[str]:
+        """Await what a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty
+        if it wrote nothing, was granted no host calls, or its log is forgotten.
+
+        Raises `TaskOpenError` if it has not ended, `UnknownTaskError`.
         """
 
     def cancel(self, job: str | UUID) -> Awaitable[int]:

@@ -147,6 +147,11 @@ impl FogAccess {
         self.ask(move |client| async move { client.result(task).await })
     }
 
+    /// [`FogClient::log`].
+    pub fn log(&self, task: TaskId) -> FogCall<String> {
+        self.ask(move |client| async move { client.log(task).await })
+    }
+
     /// [`FogClient::cancel`].
     pub fn cancel(&self, job: JobId) -> FogCall<u32> {
         self.ask(move |client| async move { client.cancel(job).await })
