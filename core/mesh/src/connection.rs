@@ -679,7 +679,7 @@ mod tests {
                 for end in 0..2 {
                     while let Some((to, body)) = self.ends[end].poll_transmit() {
                         assert_eq!(to, PEERS[1 - end]);
-                        for _ in 0..1 + u64::from(self.rng.next_u64() % 10 == 0) {
+                        for _ in 0..1 + u64::from(self.rng.next_u64().is_multiple_of(10)) {
                             if self.rng.next_u64() % 100 < self.loss_percent {
                                 continue;
                             }

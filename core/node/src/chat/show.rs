@@ -308,7 +308,6 @@ pub(super) fn as_line(said: &Said) -> Option<String> {
             // Which link it left over, and who asked for others, is for programs.
             Passing::Given | Passing::Has => return None,
         },
-        Said::Passed { number: None, .. } => return None,
         Said::Kept { number, to, .. } => match to {
             Some(to) => format!("#{number} to {}: kept", clean(to)),
             None => return None,
@@ -326,7 +325,9 @@ pub(super) fn as_line(said: &Said) -> Option<String> {
             )
         }
         // Of what is for everybody nothing is heard but that somebody passes it on.
-        Said::Delivery { .. } | Said::Link { .. } => return None,
+        Said::Passed { number: None, .. } | Said::Delivery { .. } | Said::Link { .. } => {
+            return None;
+        }
         Said::Invited { name, creator, .. } => {
             format!(
                 "* {} takes you into the group {}",

@@ -19217,7 +19217,8 @@ public func FfiConverterTypeEpochParity_lower(_ value: EpochParity) -> RustBuffe
  * What kind of thing went wrong. The numbers never change; new ones may be added.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
- * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
+ * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh,
+ * 11 fogs of processes.
  */
 
 public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
@@ -19858,6 +19859,54 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      * Nobody in the mesh offered such a file, or too long ago.
      */
     case unknownFile = 1006
+    /**
+     * A coordinator cannot be reached, or the link to it ended. Asking again does nothing twice.
+     */
+    case coordinatorUnreachable = 1100
+    /**
+     * A coordinator did not answer in time. Asking again does nothing twice.
+     */
+    case coordinatorSilent = 1101
+    /**
+     * A token is malformed, forged, for another coordinator, or by somebody who may not issue any.
+     */
+    case invalidToken = 1102
+    /**
+     * A token is not valid now, or the clocks of both sides differ.
+     */
+    case tokenExpired = 1103
+    /**
+     * A token does not permit what is asked for.
+     */
+    case tokenForbids = 1104
+    /**
+     * The tasks or the credits of a token are used up.
+     */
+    case tokenUsedUp = 1105
+    /**
+     * A coordinator refuses a call for a reason that has no code of its own.
+     */
+    case callRefused = 1106
+    /**
+     * A coordinator takes no more for now. Try again later.
+     */
+    case coordinatorBusy = 1107
+    /**
+     * A job has no task, too many, or is too long.
+     */
+    case invalidJob = 1108
+    /**
+     * A task ended without a result, or its result is kept no more.
+     */
+    case noResult = 1109
+    /**
+     * No such node is in the fog.
+     */
+    case unknownNode = 1110
+    /**
+     * A coordinator answers something that makes no sense: it is of another version.
+     */
+    case invalidAnswer = 1111
 
 
 
@@ -20196,6 +20245,30 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
         case 158: return .invalidMeshContent
 
         case 159: return .unknownFile
+
+        case 160: return .coordinatorUnreachable
+
+        case 161: return .coordinatorSilent
+
+        case 162: return .invalidToken
+
+        case 163: return .tokenExpired
+
+        case 164: return .tokenForbids
+
+        case 165: return .tokenUsedUp
+
+        case 166: return .callRefused
+
+        case 167: return .coordinatorBusy
+
+        case 168: return .invalidJob
+
+        case 169: return .noResult
+
+        case 170: return .unknownNode
+
+        case 171: return .invalidAnswer
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -20839,6 +20912,54 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case .unknownFile:
             writeInt(&buf, Int32(159))
+
+
+        case .coordinatorUnreachable:
+            writeInt(&buf, Int32(160))
+
+
+        case .coordinatorSilent:
+            writeInt(&buf, Int32(161))
+
+
+        case .invalidToken:
+            writeInt(&buf, Int32(162))
+
+
+        case .tokenExpired:
+            writeInt(&buf, Int32(163))
+
+
+        case .tokenForbids:
+            writeInt(&buf, Int32(164))
+
+
+        case .tokenUsedUp:
+            writeInt(&buf, Int32(165))
+
+
+        case .callRefused:
+            writeInt(&buf, Int32(166))
+
+
+        case .coordinatorBusy:
+            writeInt(&buf, Int32(167))
+
+
+        case .invalidJob:
+            writeInt(&buf, Int32(168))
+
+
+        case .noResult:
+            writeInt(&buf, Int32(169))
+
+
+        case .unknownNode:
+            writeInt(&buf, Int32(170))
+
+
+        case .invalidAnswer:
+            writeInt(&buf, Int32(171))
 
         }
     }
@@ -21749,6 +21870,66 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      */
     case UnknownFile(message: String)
 
+    /**
+     * A coordinator cannot be reached, or the link to it ended. Asking again does nothing twice.
+     */
+    case CoordinatorUnreachable(message: String)
+
+    /**
+     * A coordinator did not answer in time. Asking again does nothing twice.
+     */
+    case CoordinatorSilent(message: String)
+
+    /**
+     * A token is malformed, forged, for another coordinator, or by somebody who may not issue any.
+     */
+    case InvalidToken(message: String)
+
+    /**
+     * A token is not valid now, or the clocks of both sides differ.
+     */
+    case TokenExpired(message: String)
+
+    /**
+     * A token does not permit what is asked for.
+     */
+    case TokenForbids(message: String)
+
+    /**
+     * The tasks or the credits of a token are used up.
+     */
+    case TokenUsedUp(message: String)
+
+    /**
+     * A coordinator refuses a call for a reason that has no code of its own.
+     */
+    case CallRefused(message: String)
+
+    /**
+     * A coordinator takes no more for now. Try again later.
+     */
+    case CoordinatorBusy(message: String)
+
+    /**
+     * A job has no task, too many, or is too long.
+     */
+    case InvalidJob(message: String)
+
+    /**
+     * A task ended without a result, or its result is kept no more.
+     */
+    case NoResult(message: String)
+
+    /**
+     * No such node is in the fog.
+     */
+    case UnknownNode(message: String)
+
+    /**
+     * A coordinator answers something that makes no sense: it is of another version.
+     */
+    case InvalidAnswer(message: String)
+
 
 
 
@@ -22410,6 +22591,54 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
+        case 160: return .CoordinatorUnreachable(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 161: return .CoordinatorSilent(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 162: return .InvalidToken(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 163: return .TokenExpired(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 164: return .TokenForbids(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 165: return .TokenUsedUp(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 166: return .CallRefused(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 167: return .CoordinatorBusy(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 168: return .InvalidJob(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 169: return .NoResult(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 170: return .UnknownNode(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 171: return .InvalidAnswer(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -22739,6 +22968,30 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(158))
         case .UnknownFile(_ /* message is ignored*/):
             writeInt(&buf, Int32(159))
+        case .CoordinatorUnreachable(_ /* message is ignored*/):
+            writeInt(&buf, Int32(160))
+        case .CoordinatorSilent(_ /* message is ignored*/):
+            writeInt(&buf, Int32(161))
+        case .InvalidToken(_ /* message is ignored*/):
+            writeInt(&buf, Int32(162))
+        case .TokenExpired(_ /* message is ignored*/):
+            writeInt(&buf, Int32(163))
+        case .TokenForbids(_ /* message is ignored*/):
+            writeInt(&buf, Int32(164))
+        case .TokenUsedUp(_ /* message is ignored*/):
+            writeInt(&buf, Int32(165))
+        case .CallRefused(_ /* message is ignored*/):
+            writeInt(&buf, Int32(166))
+        case .CoordinatorBusy(_ /* message is ignored*/):
+            writeInt(&buf, Int32(167))
+        case .InvalidJob(_ /* message is ignored*/):
+            writeInt(&buf, Int32(168))
+        case .NoResult(_ /* message is ignored*/):
+            writeInt(&buf, Int32(169))
+        case .UnknownNode(_ /* message is ignored*/):
+            writeInt(&buf, Int32(170))
+        case .InvalidAnswer(_ /* message is ignored*/):
+            writeInt(&buf, Int32(171))
 
 
         }
@@ -29422,7 +29675,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_groups() != 43297) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_history() != 16458) {
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_history() != 39658) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_id() != 54374) {

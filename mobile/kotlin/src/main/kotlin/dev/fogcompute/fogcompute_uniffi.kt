@@ -2426,7 +2426,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_groups() and 0xFFFF) != 43297) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_history() and 0xFFFF) != 16458) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_history() and 0xFFFF) != 39658) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_id() and 0xFFFF) != 54374) {
@@ -24072,7 +24072,8 @@ public object FfiConverterTypeEpochParity: FfiConverterRustBuffer<EpochParity> {
  * What kind of thing went wrong. The numbers never change; new ones may be added.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
- * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
+ * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh,
+ * 11 fogs of processes.
  */
 
 enum class ErrorCode(val value: kotlin.UInt) {
@@ -24712,7 +24713,55 @@ enum class ErrorCode(val value: kotlin.UInt) {
     /**
      * Nobody in the mesh offered such a file, or too long ago.
      */
-    UNKNOWN_FILE(1006u);
+    UNKNOWN_FILE(1006u),
+    /**
+     * A coordinator cannot be reached, or the link to it ended. Asking again does nothing twice.
+     */
+    COORDINATOR_UNREACHABLE(1100u),
+    /**
+     * A coordinator did not answer in time. Asking again does nothing twice.
+     */
+    COORDINATOR_SILENT(1101u),
+    /**
+     * A token is malformed, forged, for another coordinator, or by somebody who may not issue any.
+     */
+    INVALID_TOKEN(1102u),
+    /**
+     * A token is not valid now, or the clocks of both sides differ.
+     */
+    TOKEN_EXPIRED(1103u),
+    /**
+     * A token does not permit what is asked for.
+     */
+    TOKEN_FORBIDS(1104u),
+    /**
+     * The tasks or the credits of a token are used up.
+     */
+    TOKEN_USED_UP(1105u),
+    /**
+     * A coordinator refuses a call for a reason that has no code of its own.
+     */
+    CALL_REFUSED(1106u),
+    /**
+     * A coordinator takes no more for now. Try again later.
+     */
+    COORDINATOR_BUSY(1107u),
+    /**
+     * A job has no task, too many, or is too long.
+     */
+    INVALID_JOB(1108u),
+    /**
+     * A task ended without a result, or its result is kept no more.
+     */
+    NO_RESULT(1109u),
+    /**
+     * No such node is in the fog.
+     */
+    UNKNOWN_NODE(1110u),
+    /**
+     * A coordinator answers something that makes no sense: it is of another version.
+     */
+    INVALID_ANSWER(1111u);
 
 
 
@@ -25595,6 +25644,66 @@ sealed class FogException(message: String): kotlin.Exception(message) {
      */
         class UnknownFile(message: String) : FogException(message)
 
+    /**
+     * A coordinator cannot be reached, or the link to it ended. Asking again does nothing twice.
+     */
+        class CoordinatorUnreachable(message: String) : FogException(message)
+
+    /**
+     * A coordinator did not answer in time. Asking again does nothing twice.
+     */
+        class CoordinatorSilent(message: String) : FogException(message)
+
+    /**
+     * A token is malformed, forged, for another coordinator, or by somebody who may not issue any.
+     */
+        class InvalidToken(message: String) : FogException(message)
+
+    /**
+     * A token is not valid now, or the clocks of both sides differ.
+     */
+        class TokenExpired(message: String) : FogException(message)
+
+    /**
+     * A token does not permit what is asked for.
+     */
+        class TokenForbids(message: String) : FogException(message)
+
+    /**
+     * The tasks or the credits of a token are used up.
+     */
+        class TokenUsedUp(message: String) : FogException(message)
+
+    /**
+     * A coordinator refuses a call for a reason that has no code of its own.
+     */
+        class CallRefused(message: String) : FogException(message)
+
+    /**
+     * A coordinator takes no more for now. Try again later.
+     */
+        class CoordinatorBusy(message: String) : FogException(message)
+
+    /**
+     * A job has no task, too many, or is too long.
+     */
+        class InvalidJob(message: String) : FogException(message)
+
+    /**
+     * A task ended without a result, or its result is kept no more.
+     */
+        class NoResult(message: String) : FogException(message)
+
+    /**
+     * No such node is in the fog.
+     */
+        class UnknownNode(message: String) : FogException(message)
+
+    /**
+     * A coordinator answers something that makes no sense: it is of another version.
+     */
+        class InvalidAnswer(message: String) : FogException(message)
+
 
     companion object ErrorHandler : UniffiRustCallStatusErrorHandler<FogException> {
         override fun lift(error_buf: RustBuffer.ByValue): FogException = FfiConverterTypeFogError.lift(error_buf)
@@ -25767,6 +25876,18 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             157 -> FogException.MeshBusy(FfiConverterString.read(buf))
             158 -> FogException.InvalidMeshContent(FfiConverterString.read(buf))
             159 -> FogException.UnknownFile(FfiConverterString.read(buf))
+            160 -> FogException.CoordinatorUnreachable(FfiConverterString.read(buf))
+            161 -> FogException.CoordinatorSilent(FfiConverterString.read(buf))
+            162 -> FogException.InvalidToken(FfiConverterString.read(buf))
+            163 -> FogException.TokenExpired(FfiConverterString.read(buf))
+            164 -> FogException.TokenForbids(FfiConverterString.read(buf))
+            165 -> FogException.TokenUsedUp(FfiConverterString.read(buf))
+            166 -> FogException.CallRefused(FfiConverterString.read(buf))
+            167 -> FogException.CoordinatorBusy(FfiConverterString.read(buf))
+            168 -> FogException.InvalidJob(FfiConverterString.read(buf))
+            169 -> FogException.NoResult(FfiConverterString.read(buf))
+            170 -> FogException.UnknownNode(FfiConverterString.read(buf))
+            171 -> FogException.InvalidAnswer(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -26412,6 +26533,54 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             }
             is FogException.UnknownFile -> {
                 buf.putInt(159)
+                Unit
+            }
+            is FogException.CoordinatorUnreachable -> {
+                buf.putInt(160)
+                Unit
+            }
+            is FogException.CoordinatorSilent -> {
+                buf.putInt(161)
+                Unit
+            }
+            is FogException.InvalidToken -> {
+                buf.putInt(162)
+                Unit
+            }
+            is FogException.TokenExpired -> {
+                buf.putInt(163)
+                Unit
+            }
+            is FogException.TokenForbids -> {
+                buf.putInt(164)
+                Unit
+            }
+            is FogException.TokenUsedUp -> {
+                buf.putInt(165)
+                Unit
+            }
+            is FogException.CallRefused -> {
+                buf.putInt(166)
+                Unit
+            }
+            is FogException.CoordinatorBusy -> {
+                buf.putInt(167)
+                Unit
+            }
+            is FogException.InvalidJob -> {
+                buf.putInt(168)
+                Unit
+            }
+            is FogException.NoResult -> {
+                buf.putInt(169)
+                Unit
+            }
+            is FogException.UnknownNode -> {
+                buf.putInt(170)
+                Unit
+            }
+            is FogException.InvalidAnswer -> {
+                buf.putInt(171)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
