@@ -363,7 +363,6 @@ fn a_full_screen_shows_what_passes_and_tells_senders_when_it_was_seen() {
     ann.resize((8, 40));
     ann.until(|shown| !shown.contains("peers and channels") && shown.contains("for you"));
     ann.resize((30, 100));
-    ann.until(|shown| shown.contains("peers and channels"));
     ann.write(&format!("/send bob {}\r", text(&source)));
     ann.until(|shown| shown.contains("1 ██████████ → bob a.j"));
     bob.event("file_received");

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, ExitStatus};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
@@ -62,11 +63,18 @@ impl Terminal {
 
     /// Waits until something holds of what is on the screen.
     pub(super) fn until(&mut self, holds: impl Fn(&str) -> bool) {
+        let patience = Timespec {
+            tv_sec: 120,
+            tv_nsec: 0,
+        };
         loop {
             let shown = self.screen.screen().contents();
             if holds(&shown) {
                 return;
             }
+            let mut drawn = [PollFd::new(&self.line, PollFlags::IN)];
+            let events = poll(&mut drawn, Some(&patience)).unwrap();
+            assert_ne!(events, 0, "nothing more is drawn on\n{shown}");
             assert!(self.read(), "it ended, and shows\n{shown}");
         }
     }
