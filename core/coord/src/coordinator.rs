@@ -1082,15 +1082,16 @@ impl Coordinator {
         self.check_reachable(job)
     }
 
-    /// Where tasks are routed, one that no node of the fog could take even if it had nothing else to
-    /// do is refused: it would wait for a node that nobody has.
+    /// A task that no node of the fog could take even if it had nothing else to do is refused: it
+    /// would wait for a node that nobody has. As long as there is no node, or one that lends nothing
+    /// just now, nobody knows what there will be.
     fn check_reachable<E: std::error::Error + 'static>(
         &self,
         job: &JobSpec,
     ) -> Result<(), SubmitError<E>> {
         let nodes = self.registry.nodes();
         let there = nodes.len() - self.registry.index().statuses()[usize::from(OFFLINE)];
-        if self.router.is_none() || there == 0 {
+        if there == 0 {
             return Ok(());
         }
         let mut asked = BTreeSet::new();
@@ -1100,19 +1101,23 @@ impl Coordinator {
             if !asked.insert((memory_bytes, fuel, order.price_max)) {
                 continue;
             }
-            let nodes = nodes.iter().filter(|(_, node)| !node.lost);
+            let mut nodes = nodes.iter().filter(|(_, node)| !node.lost);
             let request = Request {
                 fuel_estimate: order.fuel_estimate,
                 price_max: order.price_max,
                 privacy: job.privacy,
                 ..Request::new(job.id, needs(order.spec.limits().memory_bytes))
             };
-            request
-                .could_fit_any(nodes.map(|(id, node)| node.candidate(*id)))
-                .map_err(|error| SubmitError::Unroutable {
+            let candidates = nodes.clone().map(|(id, node)| node.candidate(*id));
+            let Err(error) = request.could_fit_any(candidates) else {
+                continue;
+            };
+            if !nodes.any(|(_, node)| node.kind.runs_tasks() && node.offer.slots() == 0) {
+                return Err(SubmitError::Unroutable {
                     task: order.id,
                     error,
-                })?;
+                });
+            }
         }
         Ok(())
     }

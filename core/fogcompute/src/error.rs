@@ -774,7 +774,9 @@ fn fog_file_code(error: &FogFileError) -> ErrorCode {
     match error {
         FogFileError::File { source, .. } => io_code(source),
         FogFileError::BadFile { .. } | FogFileError::BadToken { .. } => ErrorCode::InvalidToken,
-        FogFileError::NoCoordinator { .. } => ErrorCode::StorageMissing,
+        FogFileError::NoCoordinator { .. } | FogFileError::NoToken { .. } => {
+            ErrorCode::StorageMissing
+        }
         FogFileError::Endowed { .. } => ErrorCode::InvalidArgument,
         _ => ErrorCode::Storage,
     }
@@ -1116,7 +1118,9 @@ fn fog_code(error: &FogError) -> ErrorCode {
     match error {
         FogError::Workers { .. } | FogError::NoMemory => ErrorCode::InvalidArgument,
         FogError::Closed | FogError::Forked => ErrorCode::Closed,
-        FogError::Unplaceable(_) => ErrorCode::Infeasible,
+        FogError::Unplaceable(_) | FogError::Submit(SubmitError::Unroutable { .. }) => {
+            ErrorCode::Infeasible
+        }
         FogError::Task(error) => task_code(error),
         FogError::Submit(SubmitError::Bank(error)) | FogError::Ledger(error) => ledger_code(error),
         _ => ErrorCode::TaskLost,

@@ -799,7 +799,10 @@ mod tests {
             ..FogConfig::default()
         })
         .unwrap();
-        assert!(matches!(fog.run(echo(b"")), Err(FogError::Unplaceable(_))));
+        assert!(matches!(
+            fog.run(echo(b"")),
+            Err(FogError::Submit(SubmitError::Unroutable { .. }))
+        ));
         let poor = FogConfig {
             endowment: Amount(1),
             ..FogConfig::default()

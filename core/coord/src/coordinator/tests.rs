@@ -524,10 +524,10 @@ fn a_task_nobody_can_take_is_told_once_and_placed_when_somebody_can() {
         price_per_gigafuel: Amount(1_001),
         ..OFFER
     };
-    world.register(A, dear);
     world
         .submit(1, vec![order(1), order_with_memory(2, 65 * MIB)])
         .unwrap();
+    world.register(A, dear);
     let told = unplaceable(&world.events());
     assert_eq!(
         told,
@@ -598,10 +598,10 @@ fn a_heartbeat_that_offers_more_memory_or_a_lower_price_is_noticed() {
         ),
     ] {
         let mut world = World::new();
-        world.register(A, poor);
         world
             .submit(1, vec![order_with_memory(1, 128 * MIB)])
             .unwrap();
+        world.register(A, poor);
         assert_eq!(world.dispatched(), []);
         assert_eq!(world.heartbeat(A, enough), Ok(true));
         assert_eq!(world.dispatched(), [(A, id(1), 1)]);
@@ -848,19 +848,20 @@ fn a_cancelled_task_keeps_its_slot_until_its_node_lets_go() {
     assert_eq!(world.available(), ENDOWMENT - 2_000);
     assert_eq!((world.view(A).running, world.view(A).waiting), (1, 2));
 
-    // One that waits simply goes, and one that no node can take.
+    // One that waits simply goes, and one that no node can take. As long as one lends nothing, it
+    // may be that one.
     world.call(|rules, host| rules.cancel(id(2), host)).unwrap();
     assert_eq!((world.view(A).running, world.view(A).waiting), (1, 1));
-    world
-        .submit(2, vec![order_with_memory(4, 65 * MIB)])
-        .unwrap();
-    world.register(
-        B,
-        Offer {
-            cpu_millis: 0,
-            ..OFFER
-        },
-    );
+    let impossible = vec![order_with_memory(4, 65 * MIB)];
+    let refused = world.submit(2, impossible.clone());
+    assert!(matches!(refused, Err(SubmitError::Unroutable { .. })));
+    let resting = Offer {
+        cpu_millis: 0,
+        ..OFFER
+    };
+    world.register(B, resting);
+    world.submit(2, impossible).unwrap();
+    world.register(C, resting);
     assert_eq!(world.coordinator.stuck.len(), 1);
     world.call(|rules, host| rules.cancel(id(4), host)).unwrap();
     assert_eq!(world.coordinator.unplaced(), 0);
@@ -1192,29 +1193,31 @@ fn urgent_tasks_are_routed_first_and_small_ones_pass_those_that_fit_nowhere() {
 
 #[test]
 fn a_task_that_no_node_could_ever_take_is_refused_with_the_nearest_miss() {
-    let mut world = World::with(routed(Strategy::LeastLoaded));
-    // As long as there is no node, nobody knows what there will be.
-    world
-        .submit(1, vec![order_with_memory(1, 512 * MIB)])
-        .unwrap();
-    world.register(A, OFFER);
-    let refused = world.submit(2, vec![order(2), order_with_memory(3, 65 * MIB)]);
-    let Err(SubmitError::Unroutable { task, error }) = refused else {
-        panic!("{refused:?}");
-    };
-    assert_eq!((task, error.nodes), (id(3), 1));
-    assert_eq!(
-        error.nearest,
-        Some((
-            A,
-            Obstacle::Memory {
-                bytes: 64 * MIB,
-                needed: 65 * MIB
-            }
-        ))
-    );
-    // Nothing is reserved for it.
-    assert_eq!(world.available(), ENDOWMENT - 1_000);
+    for config in [routed(Strategy::LeastLoaded), config()] {
+        let mut world = World::with(config);
+        // As long as there is no node, nobody knows what there will be.
+        world
+            .submit(1, vec![order_with_memory(1, 512 * MIB)])
+            .unwrap();
+        world.register(A, OFFER);
+        let refused = world.submit(2, vec![order(2), order_with_memory(3, 65 * MIB)]);
+        let Err(SubmitError::Unroutable { task, error }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((task, error.nodes), (id(3), 1));
+        assert_eq!(
+            error.nearest,
+            Some((
+                A,
+                Obstacle::Memory {
+                    bytes: 64 * MIB,
+                    needed: 65 * MIB
+                }
+            ))
+        );
+        // Nothing is reserved for it.
+        assert_eq!(world.available(), ENDOWMENT - 1_000);
+    }
 }
 
 #[test]

@@ -910,25 +910,31 @@ async fn a_node_that_claims_more_than_there_is_loses_nothing_that_it_is_given() 
 
 #[tokio::test]
 async fn a_job_that_no_node_can_ever_take_is_refused_with_the_nearest_miss() {
-    let (mut service, _folder) = start_routed(Strategy::LeastLoaded).await;
-    let worker = joined(&mut service, Role::Compute).await;
-    let needed = LENDING.memory_bytes + 1;
-    let limits = Limits {
-        memory_bytes: needed,
-        ..Limits::default()
-    };
-    let mut large = public(1);
-    let module = Arc::clone(large.tasks[0].spec.module());
-    large.tasks[0].spec = TaskSpec::new(module, [], limits).unwrap();
-    let refused = service.submit(large).await;
-    let Err(NodeError::Submit(SubmitError::Unroutable { error, .. })) = refused else {
-        panic!("{refused:?}");
-    };
-    let bytes = LENDING.memory_bytes;
-    let miss = Obstacle::Memory { bytes, needed };
-    assert_eq!(error.nearest, Some((worker.descriptor.node, miss)));
-    service.submit(public(1)).await.unwrap();
-    until(&mut service, |_, update| dispatched(update)).await;
+    for optimised in [false, true] {
+        let (mut service, _folder) = if optimised {
+            start_with(Config::default(), 8).await
+        } else {
+            start_routed(Strategy::LeastLoaded).await
+        };
+        let worker = joined(&mut service, Role::Compute).await;
+        let needed = LENDING.memory_bytes + 1;
+        let limits = Limits {
+            memory_bytes: needed,
+            ..Limits::default()
+        };
+        let mut large = public(1);
+        let module = Arc::clone(large.tasks[0].spec.module());
+        large.tasks[0].spec = TaskSpec::new(module, [], limits).unwrap();
+        let refused = service.submit(large).await;
+        let Err(NodeError::Submit(SubmitError::Unroutable { error, .. })) = refused else {
+            panic!("{refused:?}");
+        };
+        let bytes = LENDING.memory_bytes;
+        let miss = Obstacle::Memory { bytes, needed };
+        assert_eq!(error.nearest, Some((worker.descriptor.node, miss)));
+        service.submit(public(1)).await.unwrap();
+        until(&mut service, |_, update| dispatched(update)).await;
+    }
 }
 
 #[tokio::test]

@@ -54,6 +54,15 @@ pub enum FogFileError {
         /// The file that is missing.
         path: PathBuf,
     },
+    /// There is no file of a token.
+    #[error(
+        "there is no token here: {} is missing; the coordinator's owner makes one with `fogcompute token issue`",
+        path.display()
+    )]
+    NoToken {
+        /// The file that is missing.
+        path: PathBuf,
+    },
     /// What an owner's account begins with was said before, and was another amount.
     #[error(
         "the owner's account began with {} credits, which stays; do not say another amount",
@@ -211,10 +220,8 @@ impl TokenFile {
 
     /// Who asks whom, by what the file says.
     pub(crate) fn read(path: &Path) -> Result<FogClientConfig, FogFileError> {
-        let missing = || FogFileError::File {
-            doing: "reading",
+        let missing = || FogFileError::NoToken {
             path: path.to_owned(),
-            source: io::ErrorKind::NotFound.into(),
         };
         let text = read(path)?.ok_or_else(missing)?;
         let file: Self = parse(path, &text)?;
@@ -266,7 +273,7 @@ impl FogClientConfig {
     /// The same, by a token's file, as `fogcompute token issue` writes it.
     ///
     /// # Errors
-    /// [`FogFileError::File`], [`FogFileError::BadFile`].
+    /// [`FogFileError::NoToken`], [`FogFileError::File`], [`FogFileError::BadFile`].
     pub fn read(path: &Path) -> Result<Self, FogFileError> {
         TokenFile::read(path)
     }

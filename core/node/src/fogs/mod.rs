@@ -86,7 +86,11 @@ impl FogCommandError {
 
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
-            Self::Files(FogFileError::File { .. } | FogFileError::NoCoordinator { .. }) => "file",
+            Self::Files(
+                FogFileError::File { .. }
+                | FogFileError::NoCoordinator { .. }
+                | FogFileError::NoToken { .. },
+            ) => "file",
             Self::Files(FogFileError::BadFile { .. } | FogFileError::BadToken { .. }) => "token",
             Self::Files(FogFileError::Endowed { .. })
             | Self::TooLarge { .. }
