@@ -7,7 +7,7 @@ use crate::session::Stop;
 use crate::workspace::Workspace;
 
 const PACKAGE: &str = "fogcompute-node";
-const PROGRAM: &str = "fogcompute";
+pub(crate) const PROGRAM: &str = "fogcompute";
 
 /// Builds the command, then becomes it: its exit code and its interrupts are the demo's own.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode, Stop> {

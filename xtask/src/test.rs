@@ -58,6 +58,11 @@ const STEPS: &[Step] = &[
         run: rust::examples,
     },
     Step {
+        name: "demo",
+        about: "the demonstration",
+        run: rust::demo,
+    },
+    Step {
         name: "doc",
         about: "documentation, warnings refused",
         run: rust::doc,

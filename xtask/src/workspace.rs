@@ -137,8 +137,8 @@ impl Workspace {
         Ok(names)
     }
 
-    /// The example programs in Rust: what to tell `cargo run` for each, in order.
-    pub(crate) fn examples(&self) -> io::Result<Vec<[String; 4]>> {
+    /// The example programs in Rust: where each is once it is built, in the folder of its profile.
+    pub(crate) fn examples(&self) -> io::Result<Vec<PathBuf>> {
         let metadata = metadata(&self.root, &["--no-deps"])?;
         let mut examples = Vec::new();
         for package in metadata["packages"].as_array().into_iter().flatten() {
@@ -151,8 +151,11 @@ impl Workspace {
                     continue;
                 };
                 // Those for users are a package of their own, so that they read like a user's.
-                if kind == "example" || (kind == "bin" && package == "fogcompute-examples") {
-                    examples.push(["-p", package, &format!("--{kind}"), name].map(str::to_owned));
+                let program = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+                if kind == "example" {
+                    examples.push(Path::new("examples").join(program));
+                } else if kind == "bin" && package == "fogcompute-examples" {
+                    examples.push(program.into());
                 }
             }
         }
