@@ -12,8 +12,9 @@ use crate::workspace::{Profile, Workspace};
 const IN_TOOLCHAIN: &str = "mobile/swift/in-toolchain.sh";
 const NATIVE: &str = "FOGCOMPUTE_NATIVE_DIR";
 const LIBRARY: &str = "fogcompute-uniffi";
-const EXAMPLES: [&str; 5] = [
+const EXAMPLES: [&str; 6] = [
     "cd ../../examples/swift/Example && swift run --quiet Example ../../wasm/sum.wasm",
+    "cd ../../examples/swift/Example && swift run --quiet Fog ../../wasm/words.wasm",
     "cd ../../examples/swift/Example && swift run --quiet Mixnet",
     "cd ../../examples/swift/Example && swift run --quiet Optimise",
     "cd ../../examples/swift/Example && swift run --quiet Placement",

@@ -257,7 +257,7 @@ impl PendingAnswer {
 
 /// A wait for messages or events that takes none of them.
 #[derive(uniffi::Object)]
-pub struct Readiness(Waiting<()>);
+pub struct Readiness(pub(crate) Waiting<()>);
 
 impl Readiness {
     /// Whoever waits does not keep `of` open: its release ends the wait, with that error.

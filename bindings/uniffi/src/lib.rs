@@ -19,6 +19,7 @@
 //! [`FogError::Panic`], where Swift would otherwise end the process.
 
 mod client;
+mod coordination;
 mod credits;
 mod error;
 mod fog;
@@ -34,6 +35,11 @@ mod worker;
 pub use client::{
     Cover, MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetMessage, PendingAnswer,
     PendingDelivery, Readiness,
+};
+pub use coordination::{
+    FogClient, FogCoordinator, FogCoordinatorOptions, FogEvent, FogJobOptions, FogMember, FogNode,
+    FogNodeOptions, FogNodeStatus, FogPlace, FogSnapshot, FogTokenOptions, FogTopology, FogWatch,
+    JobStatus, JobTask, PendingJob,
 };
 pub use credits::{
     Account, AccountLimits, Ballot, Checkpoint, DelegatedPart, DeployedAgent, EconomyOperator,

@@ -27,7 +27,13 @@ pub trait DeviceProbe: Send + Sync {
     fn read(&self) -> Result<DeviceState, ProbeError>;
 }
 
-struct HostProbe(Arc<dyn DeviceProbe>);
+pub(crate) struct HostProbe(Arc<dyn DeviceProbe>);
+
+impl HostProbe {
+    pub(crate) fn boxed(probe: Arc<dyn DeviceProbe>) -> Box<dyn fogcompute::harvest::DeviceProbe> {
+        Box::new(Self(probe))
+    }
+}
 
 impl fogcompute::harvest::DeviceProbe for HostProbe {
     fn read(&mut self, now: Instant) -> Result<fogcompute::DeviceState, fogcompute::ProbeError> {

@@ -10,6 +10,7 @@ let package = Package(
     targets: [
         .executableTarget(
             name: "Example", dependencies: [library], path: ".", sources: ["main.swift"]),
+        .executableTarget(name: "Fog", dependencies: [library], path: "Fog"),
         .executableTarget(name: "Mixnet", dependencies: [library], path: "Mixnet"),
         .executableTarget(name: "Optimise", dependencies: [library], path: "Optimise"),
         .executableTarget(name: "Placement", dependencies: [library], path: "Placement"),

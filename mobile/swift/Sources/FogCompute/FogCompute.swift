@@ -2076,6 +2076,1127 @@ public func FfiConverterTypeFog_lower(_ value: Fog) -> UInt64 {
 
 
 /**
+ * Asks the coordinator of a fog: submits jobs, fetches results, watches what happens, drains nodes.
+ *
+ * The link is made at the first call and again whenever it ends; what was not answered is asked
+ * again, and nothing is done twice. A call that takes longer than the client is patient ends with
+ * [`FogError::CoordinatorUnreachable`] or [`FogError::CoordinatorSilent`]; so every call can, beside
+ * [`FogError::Closed`], and those for a token that does not permit it: [`FogError::InvalidToken`],
+ * [`FogError::TokenExpired`], [`FogError::TokenForbids`].
+ */
+public protocol FogClientProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends what has not ended of a job, and says how many tasks that were.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    func cancel(job: String) async throws  -> UInt32
+
+    /**
+     * Ends a task, and says whether it had not ended.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    func cancelTask(task: String) async throws  -> Bool
+
+    /**
+     * Ends the client: what was asked and not answered ends with [`FogError::Closed`], and so does
+     * whoever watches. Closing again does nothing. Releasing the last reference closes it too.
+     */
+    func close()
+
+    /**
+     * Gives a compute node no more tasks; it finishes what it has.
+     *
+     * # Errors
+     * [`FogError::UnknownNode`], [`FogError::InvalidArgument`].
+     */
+    func drain(node: String) async throws
+
+    /**
+     * How a job stands.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    func job(job: String) async throws  -> JobStatus
+
+    /**
+     * The latest jobs of the account, at most `limit`, and never more than 1,000.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    func jobs(limit: UInt16) async throws  -> [JobStatus]
+
+    /**
+     * The number of the last thing that happened.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    func lastEvent() async throws  -> UInt64
+
+    /**
+     * What a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if it
+     * wrote nothing, was granted no host calls, or its log is forgotten.
+     *
+     * # Errors
+     * [`FogError::TaskOpen`] if it has not ended, [`FogError::UnknownTask`],
+     * [`FogError::InvalidArgument`].
+     */
+    func log(task: String) async throws  -> String
+
+    /**
+     * What the coordinator counts, in the text format of Prometheus.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    func metrics() async throws  -> String
+
+    /**
+     * The output of a task that has ended.
+     *
+     * # Errors
+     * Why it has none; [`FogError::TaskOpen`] if it has not ended, [`FogError::NoResult`] if it was
+     * cancelled, given up or is forgotten, [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    func result(task: String) async throws  -> TaskOutput
+
+    /**
+     * Begins to wait for the end of all tasks of a job.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    func startWait(job: String) throws  -> PendingJob
+
+    /**
+     * Watches what happens to jobs of the account after the event of that number: 0 for everything
+     * that is remembered.
+     *
+     * # Errors
+     * [`FogError::Closed`] in a forked child.
+     */
+    func startWatch(after: UInt64) throws  -> FogWatch
+
+    /**
+     * Submits a job that runs a WebAssembly module once on each input, and tells how it stands once
+     * it is on the coordinator's disk.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::InvalidJob`], [`FogError::IdReused`] for the id of
+     * another job, [`FogError::Infeasible`] if no node could take a task of it,
+     * [`FogError::CoordinatorBusy`], [`FogError::InsufficientFunds`], [`FogError::TokenUsedUp`].
+     */
+    func submit(module: Data, inputs: [Data], options: FogJobOptions?) async throws  -> JobStatus
+
+    /**
+     * How a task stands.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    func task(task: String) async throws  -> JobTask
+
+    /**
+     * The tasks of a job, in the order of its inputs.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    func tasks(job: String) async throws  -> [JobTask]
+
+    /**
+     * What the fog looks like.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    func topology() async throws  -> FogTopology
+
+    /**
+     * Gives a compute node tasks again.
+     *
+     * # Errors
+     * [`FogError::UnknownNode`], [`FogError::InvalidArgument`].
+     */
+    func undrain(node: String) async throws
+
+}
+/**
+ * Asks the coordinator of a fog: submits jobs, fetches results, watches what happens, drains nodes.
+ *
+ * The link is made at the first call and again whenever it ends; what was not answered is asked
+ * again, and nothing is done twice. A call that takes longer than the client is patient ends with
+ * [`FogError::CoordinatorUnreachable`] or [`FogError::CoordinatorSilent`]; so every call can, beside
+ * [`FogError::Closed`], and those for a token that does not permit it: [`FogError::InvalidToken`],
+ * [`FogError::TokenExpired`], [`FogError::TokenForbids`].
+ */
+open class FogClient: FogClientProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_fogclient(self.handle, $0) }
+    }
+    /**
+     * Makes a client. `token` is the text of a token's file, as [`FogCoordinator::issue_token`] and
+     * `fogcompute token issue` make it.
+     *
+     * # Errors
+     * [`FogError::InvalidToken`], [`FogError::Node`] if the system gives no thread.
+     */
+public convenience init(token: String, patienceMs: UInt64 = UInt64(30000))throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_fogclient_new(
+        FfiConverterString.lower(token),
+        FfiConverterUInt64.lower(patienceMs),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_fogclient(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends what has not ended of a job, and says how many tasks that were.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+open func cancel(job: String)async throws  -> UInt32  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_cancel(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(job)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_u32,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_u32,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_u32,
+            liftFunc: FfiConverterUInt32.lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * Ends a task, and says whether it had not ended.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+open func cancelTask(task: String)async throws  -> Bool  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_cancel_task(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(task)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_i8,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_i8,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_i8,
+            liftFunc: FfiConverterBool.lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * Ends the client: what was asked and not answered ends with [`FogError::Closed`], and so does
+     * whoever watches. Closing again does nothing. Releasing the last reference closes it too.
+     */
+open func close()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogclient_close(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Gives a compute node no more tasks; it finishes what it has.
+     *
+     * # Errors
+     * [`FogError::UnknownNode`], [`FogError::InvalidArgument`].
+     */
+open func drain(node: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_drain(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(node)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_void,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_void,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * How a job stands.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+open func job(job: String)async throws  -> JobStatus  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_job(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(job)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeJobStatus_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * The latest jobs of the account, at most `limit`, and never more than 1,000.
+     *
+     * # Errors
+     * Those of every call.
+     */
+open func jobs(limit: UInt16 = UInt16(100))async throws  -> [JobStatus]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_jobs(
+                        self.uniffiCloneHandle(),FfiConverterUInt16.lower(limit)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeJobStatus.lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * The number of the last thing that happened.
+     *
+     * # Errors
+     * Those of every call.
+     */
+open func lastEvent()async throws  -> UInt64  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_last_event(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_u64,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_u64,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_u64,
+            liftFunc: FfiConverterUInt64.lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * What a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if it
+     * wrote nothing, was granted no host calls, or its log is forgotten.
+     *
+     * # Errors
+     * [`FogError::TaskOpen`] if it has not ended, [`FogError::UnknownTask`],
+     * [`FogError::InvalidArgument`].
+     */
+open func log(task: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_log(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(task)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * What the coordinator counts, in the text format of Prometheus.
+     *
+     * # Errors
+     * Those of every call.
+     */
+open func metrics()async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_metrics(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * The output of a task that has ended.
+     *
+     * # Errors
+     * Why it has none; [`FogError::TaskOpen`] if it has not ended, [`FogError::NoResult`] if it was
+     * cancelled, given up or is forgotten, [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+open func result(task: String)async throws  -> TaskOutput  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_result(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(task)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeTaskOutput_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * Begins to wait for the end of all tasks of a job.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+open func startWait(job: String)throws  -> PendingJob  {
+    return try  FfiConverterTypePendingJob_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogclient_start_wait(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(job),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Watches what happens to jobs of the account after the event of that number: 0 for everything
+     * that is remembered.
+     *
+     * # Errors
+     * [`FogError::Closed`] in a forked child.
+     */
+open func startWatch(after: UInt64 = UInt64(0))throws  -> FogWatch  {
+    return try  FfiConverterTypeFogWatch_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogclient_start_watch(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(after),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Submits a job that runs a WebAssembly module once on each input, and tells how it stands once
+     * it is on the coordinator's disk.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::InvalidJob`], [`FogError::IdReused`] for the id of
+     * another job, [`FogError::Infeasible`] if no node could take a task of it,
+     * [`FogError::CoordinatorBusy`], [`FogError::InsufficientFunds`], [`FogError::TokenUsedUp`].
+     */
+open func submit(module: Data, inputs: [Data], options: FogJobOptions? = nil)async throws  -> JobStatus  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_submit(
+                        self.uniffiCloneHandle(),FfiConverterData.lower(module),FfiConverterSequenceData.lower(inputs),FfiConverterOptionTypeFogJobOptions.lower(options)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeJobStatus_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * How a task stands.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+open func task(task: String)async throws  -> JobTask  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_task(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(task)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeJobTask_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * The tasks of a job, in the order of its inputs.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+open func tasks(job: String)async throws  -> [JobTask]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_tasks(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(job)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeJobTask.lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * What the fog looks like.
+     *
+     * # Errors
+     * Those of every call.
+     */
+open func topology()async throws  -> FogTopology  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_topology(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeFogTopology_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+    /**
+     * Gives a compute node tasks again.
+     *
+     * # Errors
+     * [`FogError::UnknownNode`], [`FogError::InvalidArgument`].
+     */
+open func undrain(node: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_fogclient_undrain(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(node)
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_void,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_void,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogClient: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = FogClient
+
+    public static func lift(_ handle: UInt64) throws -> FogClient {
+        return FogClient(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: FogClient) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogClient {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: FogClient, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogClient_lift(_ handle: UInt64) throws -> FogClient {
+    return try FfiConverterTypeFogClient.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogClient_lower(_ value: FogClient) -> UInt64 {
+    return FfiConverterTypeFogClient.lower(value)
+}
+
+
+
+
+
+
+/**
+ * The coordinator of a fog in this process. Everything it knows is in a folder: made again with it, also
+ * after a crash, and also by the command `fogcompute coordinator run`, it goes on.
+ */
+public protocol FogCoordinatorProtocol: AnyObject, Sendable {
+
+    /**
+     * Its owner's account, 32 hexadecimal digits.
+     */
+    func account()  -> String
+
+    /**
+     * Where it accepts links of nodes and submitters.
+     */
+    func address()  -> String
+
+    /**
+     * Ends it. Jobs go on when it is made again with the same data. Closing again does nothing.
+     * Releasing the last reference closes it too.
+     */
+    func close()
+
+    /**
+     * Who it is, 64 hexadecimal digits.
+     */
+    func id()  -> String
+
+    /**
+     * Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
+     * coordinator for what it grants.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    func issueToken(options: FogTokenOptions?) throws  -> String
+
+    /**
+     * Why it cannot write down what happens, and admits nothing, if it cannot.
+     *
+     * # Errors
+     * Why it could not go on, once.
+     */
+    func trouble() throws  -> String?
+
+}
+/**
+ * The coordinator of a fog in this process. Everything it knows is in a folder: made again with it, also
+ * after a crash, and also by the command `fogcompute coordinator run`, it goes on.
+ */
+open class FogCoordinator: FogCoordinatorProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_fogcoordinator(self.handle, $0) }
+    }
+    /**
+     * Starts a coordinator with the data in a folder, which is made if there is none.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::Listen`], and those of storage.
+     */
+public convenience init(data: String, options: FogCoordinatorOptions? = nil)throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_fogcoordinator_new(
+        FfiConverterString.lower(data),
+        FfiConverterOptionTypeFogCoordinatorOptions.lower(options),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_fogcoordinator(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Its owner's account, 32 hexadecimal digits.
+     */
+open func account() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogcoordinator_account(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Where it accepts links of nodes and submitters.
+     */
+open func address() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogcoordinator_address(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Ends it. Jobs go on when it is made again with the same data. Closing again does nothing.
+     * Releasing the last reference closes it too.
+     */
+open func close()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogcoordinator_close(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Who it is, 64 hexadecimal digits.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogcoordinator_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
+     * coordinator for what it grants.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+open func issueToken(options: FogTokenOptions? = nil)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogcoordinator_issue_token(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionTypeFogTokenOptions.lower(options),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Why it cannot write down what happens, and admits nothing, if it cannot.
+     *
+     * # Errors
+     * Why it could not go on, once.
+     */
+open func trouble()throws  -> String?  {
+    return try  FfiConverterOptionString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogcoordinator_trouble(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogCoordinator: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = FogCoordinator
+
+    public static func lift(_ handle: UInt64) throws -> FogCoordinator {
+        return FogCoordinator(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: FogCoordinator) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogCoordinator {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: FogCoordinator, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogCoordinator_lift(_ handle: UInt64) throws -> FogCoordinator {
+    return try FfiConverterTypeFogCoordinator.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogCoordinator_lower(_ value: FogCoordinator) -> UInt64 {
+    return FfiConverterTypeFogCoordinator.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A node of a fog in this process: it runs the fog's tasks when its policy allows it, or mixes packets.
+ *
+ * It dials its coordinator until that lets it in, and again whenever the link ends. A node that is
+ * made again with the same data goes on.
+ */
+public protocol FogNodeProtocol: AnyObject, Sendable {
+
+    /**
+     * Where it accepts links.
+     */
+    func address()  -> String
+
+    /**
+     * Ends it. Its tasks go on when it is made again with the same data. Closing again does nothing.
+     * Releasing the last reference closes it too.
+     */
+    func close()
+
+    /**
+     * Who it is, 64 hexadecimal digits.
+     */
+    func id()  -> String
+
+    /**
+     * A wait until its coordinator has let it in, or it has ended: then with why, or with
+     * [`FogError::Closed`].
+     */
+    func joining()  -> Readiness
+
+    /**
+     * How it is.
+     *
+     * # Errors
+     * Why it could not go on, once.
+     */
+    func status() throws  -> FogNodeStatus
+
+}
+/**
+ * A node of a fog in this process: it runs the fog's tasks when its policy allows it, or mixes packets.
+ *
+ * It dials its coordinator until that lets it in, and again whenever the link ends. A node that is
+ * made again with the same data goes on.
+ */
+open class FogNode: FogNodeProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_fognode(self.handle, $0) }
+    }
+    /**
+     * Starts a node. `coordinator` and `coordinator_id` are what the coordinator says of itself, `data`
+     * is a folder for its key and what it is at.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::InvalidPolicy`], [`FogError::Listen`], and those of
+     * storage.
+     */
+public convenience init(coordinator: String, coordinatorId: String, data: String, options: FogNodeOptions? = nil)throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_fognode_new(
+        FfiConverterString.lower(coordinator),
+        FfiConverterString.lower(coordinatorId),
+        FfiConverterString.lower(data),
+        FfiConverterOptionTypeFogNodeOptions.lower(options),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_fognode(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Where it accepts links.
+     */
+open func address() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fognode_address(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Ends it. Its tasks go on when it is made again with the same data. Closing again does nothing.
+     * Releasing the last reference closes it too.
+     */
+open func close()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fognode_close(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Who it is, 64 hexadecimal digits.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fognode_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * A wait until its coordinator has let it in, or it has ended: then with why, or with
+     * [`FogError::Closed`].
+     */
+open func joining() -> Readiness  {
+    return try!  FfiConverterTypeReadiness_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fognode_joining(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * How it is.
+     *
+     * # Errors
+     * Why it could not go on, once.
+     */
+open func status()throws  -> FogNodeStatus  {
+    return try  FfiConverterTypeFogNodeStatus_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fognode_status(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogNode: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = FogNode
+
+    public static func lift(_ handle: UInt64) throws -> FogNode {
+        return FogNode(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: FogNode) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogNode {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: FogNode, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogNode_lift(_ handle: UInt64) throws -> FogNode {
+    return try FfiConverterTypeFogNode.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogNode_lower(_ value: FogNode) -> UInt64 {
+    return FfiConverterTypeFogNode.lower(value)
+}
+
+
+
+
+
+
+/**
  * A task of a fog: wait for it, or cancel it. Releasing it unwaited cancels it.
  */
 public protocol FogTaskProtocol: AnyObject, Sendable {
@@ -2245,6 +3366,195 @@ public func FfiConverterTypeFogTask_lift(_ handle: UInt64) throws -> FogTask {
 #endif
 public func FfiConverterTypeFogTask_lower(_ value: FogTask) -> UInt64 {
     return FfiConverterTypeFogTask.lower(value)
+}
+
+
+
+
+
+
+/**
+ * What happens in a fog, in order. Nothing is missed and nothing comes twice, also if the coordinator
+ * is started again meanwhile.
+ */
+public protocol FogWatchProtocol: AnyObject, Sendable {
+
+    /**
+     * Watches no more. What has come can still be taken.
+     */
+    func close()
+
+    /**
+     * The number of the last event that was taken: another watch goes on behind it.
+     */
+    func last()  -> UInt64
+
+    /**
+     * A wait for the next event, which [`FogWatch::try_receive`] then takes.
+     */
+    func readable()  -> Readiness
+
+    /**
+     * The next event, if one is there.
+     *
+     * # Errors
+     * What keeps it from watching, as of every call of a [`FogClient`]: the next call goes on where it
+     * was. [`FogError::Closed`] when there is none and none will come.
+     */
+    func tryReceive() throws  -> FogEvent?
+
+}
+/**
+ * What happens in a fog, in order. Nothing is missed and nothing comes twice, also if the coordinator
+ * is started again meanwhile.
+ */
+open class FogWatch: FogWatchProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_fogwatch(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_fogwatch(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Watches no more. What has come can still be taken.
+     */
+open func close()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogwatch_close(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The number of the last event that was taken: another watch goes on behind it.
+     */
+open func last() -> UInt64  {
+    return try!  FfiConverterUInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogwatch_last(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * A wait for the next event, which [`FogWatch::try_receive`] then takes.
+     */
+open func readable() -> Readiness  {
+    return try!  FfiConverterTypeReadiness_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogwatch_readable(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The next event, if one is there.
+     *
+     * # Errors
+     * What keeps it from watching, as of every call of a [`FogClient`]: the next call goes on where it
+     * was. [`FogError::Closed`] when there is none and none will come.
+     */
+open func tryReceive()throws  -> FogEvent?  {
+    return try  FfiConverterOptionTypeFogEvent.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_fogwatch_try_receive(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogWatch: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = FogWatch
+
+    public static func lift(_ handle: UInt64) throws -> FogWatch {
+        return FogWatch(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: FogWatch) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogWatch {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: FogWatch, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogWatch_lift(_ handle: UInt64) throws -> FogWatch {
+    return try FfiConverterTypeFogWatch.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogWatch_lower(_ value: FogWatch) -> UInt64 {
+    return FfiConverterTypeFogWatch.lower(value)
 }
 
 
@@ -6439,6 +7749,166 @@ public func FfiConverterTypePendingDelivery_lift(_ handle: UInt64) throws -> Pen
 #endif
 public func FfiConverterTypePendingDelivery_lower(_ value: PendingDelivery) -> UInt64 {
     return FfiConverterTypePendingDelivery.lower(value)
+}
+
+
+
+
+
+
+/**
+ * The end of a job that is waited for. Releasing it leaves the job as it is.
+ */
+public protocol PendingJobProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The job goes on.
+     */
+    func cancel()
+
+    /**
+     * Waits until all tasks of the job have ended. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::Cancelled`] if the wait was given up, and those of
+     * every call of a [`FogClient`]: then waiting again goes on.
+     */
+    func waitUncancellably() async throws  -> JobStatus
+
+}
+/**
+ * The end of a job that is waited for. Releasing it leaves the job as it is.
+ */
+open class PendingJob: PendingJobProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_pendingjob(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_pendingjob(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The job goes on.
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_pendingjob_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Waits until all tasks of the job have ended. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::Cancelled`] if the wait was given up, and those of
+     * every call of a [`FogClient`]: then waiting again goes on.
+     */
+open func waitUncancellably()async throws  -> JobStatus  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_pendingjob_wait(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeJobStatus_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePendingJob: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = PendingJob
+
+    public static func lift(_ handle: UInt64) throws -> PendingJob {
+        return PendingJob(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: PendingJob) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PendingJob {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: PendingJob, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingJob_lift(_ handle: UInt64) throws -> PendingJob {
+    return try FfiConverterTypePendingJob.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingJob_lower(_ value: PendingJob) -> UInt64 {
+    return FfiConverterTypePendingJob.lower(value)
 }
 
 
@@ -11530,6 +13000,1058 @@ public func FfiConverterTypeEvaluation_lower(_ value: Evaluation) -> RustBuffer 
 
 
 /**
+ * How a coordinator is made. What is left out keeps the library's default.
+ */
+public struct FogCoordinatorOptions: Equatable, Hashable, Codable {
+    /**
+     * The address it accepts links at, of which port 0 is any that is free; without one,
+     * `127.0.0.1:0`.
+     */
+    public let listen: String?
+    /**
+     * Mix layers that a task crosses on its way, 1 to 4; without a number, 1.
+     */
+    public let layers: UInt8?
+    /**
+     * How long each mixnode holds a packet in the mean, in milliseconds; without a number, 5.
+     */
+    public let delayMs: UInt64?
+    /**
+     * How tasks come to nodes: `optimised`, `round_robin`, `least_loaded`, `affinity`, `proximity`,
+     * `privacy_aware` or `random`; without a name, `least_loaded`.
+     */
+    public let placement: String?
+    /**
+     * Base units its owner's account begins with, at the first start; without a number, a million
+     * credits.
+     */
+    public let endowment: String?
+    /**
+     * Most nodes, 1 to 4,095; without a number, 256.
+     */
+    public let nodesMax: UInt32?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The address it accepts links at, of which port 0 is any that is free; without one,
+         * `127.0.0.1:0`.
+         */listen: String? = nil,
+        /**
+         * Mix layers that a task crosses on its way, 1 to 4; without a number, 1.
+         */layers: UInt8? = nil,
+        /**
+         * How long each mixnode holds a packet in the mean, in milliseconds; without a number, 5.
+         */delayMs: UInt64? = nil,
+        /**
+         * How tasks come to nodes: `optimised`, `round_robin`, `least_loaded`, `affinity`, `proximity`,
+         * `privacy_aware` or `random`; without a name, `least_loaded`.
+         */placement: String? = nil,
+        /**
+         * Base units its owner's account begins with, at the first start; without a number, a million
+         * credits.
+         */endowment: String? = nil,
+        /**
+         * Most nodes, 1 to 4,095; without a number, 256.
+         */nodesMax: UInt32? = nil) {
+        self.listen = listen
+        self.layers = layers
+        self.delayMs = delayMs
+        self.placement = placement
+        self.endowment = endowment
+        self.nodesMax = nodesMax
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogCoordinatorOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogCoordinatorOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogCoordinatorOptions {
+        return
+            try FogCoordinatorOptions(
+                listen: FfiConverterOptionString.read(from: &buf),
+                layers: FfiConverterOptionUInt8.read(from: &buf),
+                delayMs: FfiConverterOptionUInt64.read(from: &buf),
+                placement: FfiConverterOptionString.read(from: &buf),
+                endowment: FfiConverterOptionString.read(from: &buf),
+                nodesMax: FfiConverterOptionUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogCoordinatorOptions, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.listen, into: &buf)
+        FfiConverterOptionUInt8.write(value.layers, into: &buf)
+        FfiConverterOptionUInt64.write(value.delayMs, into: &buf)
+        FfiConverterOptionString.write(value.placement, into: &buf)
+        FfiConverterOptionString.write(value.endowment, into: &buf)
+        FfiConverterOptionUInt32.write(value.nodesMax, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogCoordinatorOptions_lift(_ buf: RustBuffer) throws -> FogCoordinatorOptions {
+    return try FfiConverterTypeFogCoordinatorOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogCoordinatorOptions_lower(_ value: FogCoordinatorOptions) -> RustBuffer {
+    return FfiConverterTypeFogCoordinatorOptions.lower(value)
+}
+
+
+/**
+ * Something that happened in a fog. What its kind does not have is missing or 0.
+ */
+public struct FogEvent: Equatable, Hashable, Codable {
+    /**
+     * What it tells; nothing if this version of the library does not know it.
+     */
+    public let kind: FogEventKind?
+    /**
+     * Its number: watching goes on behind it.
+     */
+    public let number: UInt64
+    /**
+     * When it was, by the coordinator's clock.
+     */
+    public let atUnixMs: UInt64?
+    /**
+     * The job it is about.
+     */
+    public let job: String?
+    /**
+     * The task it is about.
+     */
+    public let task: String?
+    /**
+     * The node a task goes to.
+     */
+    public let node: String?
+    /**
+     * The attempt that begins, from 1, or the attempts that were begun.
+     */
+    public let attempts: UInt32
+    /**
+     * How a task ended.
+     */
+    public let state: FogTaskState?
+    /**
+     * What was paid for a task that ended.
+     */
+    public let paid: String
+    /**
+     * Tasks of a job that was admitted.
+     */
+    public let tasks: UInt32
+    /**
+     * Events that are forgotten; 0 if nobody can tell how many.
+     */
+    public let missed: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What it tells; nothing if this version of the library does not know it.
+         */kind: FogEventKind?,
+        /**
+         * Its number: watching goes on behind it.
+         */number: UInt64,
+        /**
+         * When it was, by the coordinator's clock.
+         */atUnixMs: UInt64?,
+        /**
+         * The job it is about.
+         */job: String?,
+        /**
+         * The task it is about.
+         */task: String?,
+        /**
+         * The node a task goes to.
+         */node: String?,
+        /**
+         * The attempt that begins, from 1, or the attempts that were begun.
+         */attempts: UInt32,
+        /**
+         * How a task ended.
+         */state: FogTaskState?,
+        /**
+         * What was paid for a task that ended.
+         */paid: String,
+        /**
+         * Tasks of a job that was admitted.
+         */tasks: UInt32,
+        /**
+         * Events that are forgotten; 0 if nobody can tell how many.
+         */missed: UInt64) {
+        self.kind = kind
+        self.number = number
+        self.atUnixMs = atUnixMs
+        self.job = job
+        self.task = task
+        self.node = node
+        self.attempts = attempts
+        self.state = state
+        self.paid = paid
+        self.tasks = tasks
+        self.missed = missed
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogEvent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogEvent: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogEvent {
+        return
+            try FogEvent(
+                kind: FfiConverterOptionTypeFogEventKind.read(from: &buf),
+                number: FfiConverterUInt64.read(from: &buf),
+                atUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                job: FfiConverterOptionString.read(from: &buf),
+                task: FfiConverterOptionString.read(from: &buf),
+                node: FfiConverterOptionString.read(from: &buf),
+                attempts: FfiConverterUInt32.read(from: &buf),
+                state: FfiConverterOptionTypeFogTaskState.read(from: &buf),
+                paid: FfiConverterString.read(from: &buf),
+                tasks: FfiConverterUInt32.read(from: &buf),
+                missed: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogEvent, into buf: inout [UInt8]) {
+        FfiConverterOptionTypeFogEventKind.write(value.kind, into: &buf)
+        FfiConverterUInt64.write(value.number, into: &buf)
+        FfiConverterOptionUInt64.write(value.atUnixMs, into: &buf)
+        FfiConverterOptionString.write(value.job, into: &buf)
+        FfiConverterOptionString.write(value.task, into: &buf)
+        FfiConverterOptionString.write(value.node, into: &buf)
+        FfiConverterUInt32.write(value.attempts, into: &buf)
+        FfiConverterOptionTypeFogTaskState.write(value.state, into: &buf)
+        FfiConverterString.write(value.paid, into: &buf)
+        FfiConverterUInt32.write(value.tasks, into: &buf)
+        FfiConverterUInt64.write(value.missed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogEvent_lift(_ buf: RustBuffer) throws -> FogEvent {
+    return try FfiConverterTypeFogEvent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogEvent_lower(_ value: FogEvent) -> RustBuffer {
+    return FfiConverterTypeFogEvent.lower(value)
+}
+
+
+/**
+ * What all tasks of a job have in common. What is left out keeps the library's default.
+ */
+public struct FogJobOptions: Equatable, Hashable, Codable {
+    /**
+     * Names the job, 32 hexadecimal digits; at random if it is left out. Submitted once more it is
+     * the same job.
+     */
+    public let id: String?
+    /**
+     * What each task may use.
+     */
+    public let limits: Limits?
+    /**
+     * Fuel each will take, as well as one can tell; a tenth of its limit if it is left out.
+     */
+    public let fuelEstimate: UInt64?
+    /**
+     * Most base units that are paid for each; a credit if it is left out.
+     */
+    public let maxPrice: String?
+    /**
+     * How urgent it is.
+     */
+    public let priority: Priority?
+    /**
+     * How well its tasks are hidden: `public`, `private`, `confidential` or `secret`.
+     */
+    public let privacy: String?
+    /**
+     * Whether each may write a log, tell its progress and keep checkpoints.
+     */
+    public let hostCalls: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Names the job, 32 hexadecimal digits; at random if it is left out. Submitted once more it is
+         * the same job.
+         */id: String? = nil,
+        /**
+         * What each task may use.
+         */limits: Limits? = nil,
+        /**
+         * Fuel each will take, as well as one can tell; a tenth of its limit if it is left out.
+         */fuelEstimate: UInt64? = nil,
+        /**
+         * Most base units that are paid for each; a credit if it is left out.
+         */maxPrice: String? = nil,
+        /**
+         * How urgent it is.
+         */priority: Priority? = nil,
+        /**
+         * How well its tasks are hidden: `public`, `private`, `confidential` or `secret`.
+         */privacy: String? = nil,
+        /**
+         * Whether each may write a log, tell its progress and keep checkpoints.
+         */hostCalls: Bool = false) {
+        self.id = id
+        self.limits = limits
+        self.fuelEstimate = fuelEstimate
+        self.maxPrice = maxPrice
+        self.priority = priority
+        self.privacy = privacy
+        self.hostCalls = hostCalls
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogJobOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogJobOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogJobOptions {
+        return
+            try FogJobOptions(
+                id: FfiConverterOptionString.read(from: &buf),
+                limits: FfiConverterOptionTypeLimits.read(from: &buf),
+                fuelEstimate: FfiConverterOptionUInt64.read(from: &buf),
+                maxPrice: FfiConverterOptionString.read(from: &buf),
+                priority: FfiConverterOptionTypePriority.read(from: &buf),
+                privacy: FfiConverterOptionString.read(from: &buf),
+                hostCalls: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogJobOptions, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.id, into: &buf)
+        FfiConverterOptionTypeLimits.write(value.limits, into: &buf)
+        FfiConverterOptionUInt64.write(value.fuelEstimate, into: &buf)
+        FfiConverterOptionString.write(value.maxPrice, into: &buf)
+        FfiConverterOptionTypePriority.write(value.priority, into: &buf)
+        FfiConverterOptionString.write(value.privacy, into: &buf)
+        FfiConverterBool.write(value.hostCalls, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogJobOptions_lift(_ buf: RustBuffer) throws -> FogJobOptions {
+    return try FfiConverterTypeFogJobOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogJobOptions_lower(_ value: FogJobOptions) -> RustBuffer {
+    return FfiConverterTypeFogJobOptions.lower(value)
+}
+
+
+/**
+ * A node of a fog, as its coordinator knows it.
+ */
+public struct FogMember: Equatable, Hashable, Codable {
+    /**
+     * The node, 64 hexadecimal digits.
+     */
+    public let id: String
+    /**
+     * The mix layer it is in; nothing for a node that computes.
+     */
+    public let layer: UInt8?
+    /**
+     * `edge_device`, `relay`, `mixnode`, `compute` or `gateway`.
+     */
+    public let kind: String
+    /**
+     * Where it accepts links.
+     */
+    public let address: String
+    /**
+     * `active`, `idle`, `busy`, `suspect`, `draining`, `maintenance` or `offline`.
+     */
+    public let status: String
+    /**
+     * Whether it is left alone because it failed at its tasks.
+     */
+    public let barred: Bool
+    /**
+     * Whether its link to the coordinator is up.
+     */
+    public let linked: Bool
+    /**
+     * Thousandths of a processor that it lends.
+     */
+    public let cpuMillis: UInt64
+    /**
+     * Memory that it lends.
+     */
+    public let memoryBytes: UInt64
+    /**
+     * Thousandths of a processor that nothing is promised of.
+     */
+    public let freeCpuMillis: UInt64
+    /**
+     * Memory that nothing is promised of.
+     */
+    public let freeMemoryBytes: UInt64
+    /**
+     * Fuel one of its processors burns in a second.
+     */
+    public let fuelPerSecond: UInt64
+    /**
+     * Base units it asks for 10⁹ fuel.
+     */
+    public let pricePerGigafuel: String
+    /**
+     * Time of a message to it and back.
+     */
+    public let latencyMs: Double
+    /**
+     * How likely it is to finish what it takes, 0 to 1.
+     */
+    public let trust: Double
+    /**
+     * Tasks it has.
+     */
+    public let running: UInt32
+    /**
+     * Tasks that wait for it.
+     */
+    public let waiting: UInt32
+    /**
+     * Where it is among the others, once round trips were measured.
+     */
+    public let place: FogPlace?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The node, 64 hexadecimal digits.
+         */id: String,
+        /**
+         * The mix layer it is in; nothing for a node that computes.
+         */layer: UInt8?,
+        /**
+         * `edge_device`, `relay`, `mixnode`, `compute` or `gateway`.
+         */kind: String,
+        /**
+         * Where it accepts links.
+         */address: String,
+        /**
+         * `active`, `idle`, `busy`, `suspect`, `draining`, `maintenance` or `offline`.
+         */status: String,
+        /**
+         * Whether it is left alone because it failed at its tasks.
+         */barred: Bool,
+        /**
+         * Whether its link to the coordinator is up.
+         */linked: Bool,
+        /**
+         * Thousandths of a processor that it lends.
+         */cpuMillis: UInt64,
+        /**
+         * Memory that it lends.
+         */memoryBytes: UInt64,
+        /**
+         * Thousandths of a processor that nothing is promised of.
+         */freeCpuMillis: UInt64,
+        /**
+         * Memory that nothing is promised of.
+         */freeMemoryBytes: UInt64,
+        /**
+         * Fuel one of its processors burns in a second.
+         */fuelPerSecond: UInt64,
+        /**
+         * Base units it asks for 10⁹ fuel.
+         */pricePerGigafuel: String,
+        /**
+         * Time of a message to it and back.
+         */latencyMs: Double,
+        /**
+         * How likely it is to finish what it takes, 0 to 1.
+         */trust: Double,
+        /**
+         * Tasks it has.
+         */running: UInt32,
+        /**
+         * Tasks that wait for it.
+         */waiting: UInt32,
+        /**
+         * Where it is among the others, once round trips were measured.
+         */place: FogPlace?) {
+        self.id = id
+        self.layer = layer
+        self.kind = kind
+        self.address = address
+        self.status = status
+        self.barred = barred
+        self.linked = linked
+        self.cpuMillis = cpuMillis
+        self.memoryBytes = memoryBytes
+        self.freeCpuMillis = freeCpuMillis
+        self.freeMemoryBytes = freeMemoryBytes
+        self.fuelPerSecond = fuelPerSecond
+        self.pricePerGigafuel = pricePerGigafuel
+        self.latencyMs = latencyMs
+        self.trust = trust
+        self.running = running
+        self.waiting = waiting
+        self.place = place
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogMember: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogMember: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogMember {
+        return
+            try FogMember(
+                id: FfiConverterString.read(from: &buf),
+                layer: FfiConverterOptionUInt8.read(from: &buf),
+                kind: FfiConverterString.read(from: &buf),
+                address: FfiConverterString.read(from: &buf),
+                status: FfiConverterString.read(from: &buf),
+                barred: FfiConverterBool.read(from: &buf),
+                linked: FfiConverterBool.read(from: &buf),
+                cpuMillis: FfiConverterUInt64.read(from: &buf),
+                memoryBytes: FfiConverterUInt64.read(from: &buf),
+                freeCpuMillis: FfiConverterUInt64.read(from: &buf),
+                freeMemoryBytes: FfiConverterUInt64.read(from: &buf),
+                fuelPerSecond: FfiConverterUInt64.read(from: &buf),
+                pricePerGigafuel: FfiConverterString.read(from: &buf),
+                latencyMs: FfiConverterDouble.read(from: &buf),
+                trust: FfiConverterDouble.read(from: &buf),
+                running: FfiConverterUInt32.read(from: &buf),
+                waiting: FfiConverterUInt32.read(from: &buf),
+                place: FfiConverterOptionTypeFogPlace.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogMember, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterOptionUInt8.write(value.layer, into: &buf)
+        FfiConverterString.write(value.kind, into: &buf)
+        FfiConverterString.write(value.address, into: &buf)
+        FfiConverterString.write(value.status, into: &buf)
+        FfiConverterBool.write(value.barred, into: &buf)
+        FfiConverterBool.write(value.linked, into: &buf)
+        FfiConverterUInt64.write(value.cpuMillis, into: &buf)
+        FfiConverterUInt64.write(value.memoryBytes, into: &buf)
+        FfiConverterUInt64.write(value.freeCpuMillis, into: &buf)
+        FfiConverterUInt64.write(value.freeMemoryBytes, into: &buf)
+        FfiConverterUInt64.write(value.fuelPerSecond, into: &buf)
+        FfiConverterString.write(value.pricePerGigafuel, into: &buf)
+        FfiConverterDouble.write(value.latencyMs, into: &buf)
+        FfiConverterDouble.write(value.trust, into: &buf)
+        FfiConverterUInt32.write(value.running, into: &buf)
+        FfiConverterUInt32.write(value.waiting, into: &buf)
+        FfiConverterOptionTypeFogPlace.write(value.place, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogMember_lift(_ buf: RustBuffer) throws -> FogMember {
+    return try FfiConverterTypeFogMember.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogMember_lower(_ value: FogMember) -> RustBuffer {
+    return FfiConverterTypeFogMember.lower(value)
+}
+
+
+/**
+ * How a node of a fog is made. What is left out keeps the library's default.
+ */
+public struct FogNodeOptions {
+    /**
+     * The mix layer it is in, from 0; without one it computes.
+     */
+    public let layer: UInt8?
+    /**
+     * The address it accepts links at, of which port 0 is any that is free; without one,
+     * `127.0.0.1:0`.
+     */
+    public let listen: String?
+    /**
+     * When and how much it lends.
+     */
+    public let policy: HarvestPolicy?
+    /**
+     * Reads the device; without one, its own sensors do.
+     */
+    public let probe: DeviceProbe?
+    /**
+     * Base units it asks for 10⁹ fuel; without a number, a credit.
+     */
+    public let pricePerGigafuel: String?
+    /**
+     * From one report to its coordinator to the next, in milliseconds; without a number, 30 seconds.
+     */
+    public let heartbeatMs: UInt64?
+    /**
+     * Nodes that share this machine, itself included: it promises its part; without a number, 1.
+     */
+    public let nodesOnMachine: UInt16?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The mix layer it is in, from 0; without one it computes.
+         */layer: UInt8? = nil,
+        /**
+         * The address it accepts links at, of which port 0 is any that is free; without one,
+         * `127.0.0.1:0`.
+         */listen: String? = nil,
+        /**
+         * When and how much it lends.
+         */policy: HarvestPolicy? = nil,
+        /**
+         * Reads the device; without one, its own sensors do.
+         */probe: DeviceProbe? = nil,
+        /**
+         * Base units it asks for 10⁹ fuel; without a number, a credit.
+         */pricePerGigafuel: String? = nil,
+        /**
+         * From one report to its coordinator to the next, in milliseconds; without a number, 30 seconds.
+         */heartbeatMs: UInt64? = nil,
+        /**
+         * Nodes that share this machine, itself included: it promises its part; without a number, 1.
+         */nodesOnMachine: UInt16? = nil) {
+        self.layer = layer
+        self.listen = listen
+        self.policy = policy
+        self.probe = probe
+        self.pricePerGigafuel = pricePerGigafuel
+        self.heartbeatMs = heartbeatMs
+        self.nodesOnMachine = nodesOnMachine
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogNodeOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogNodeOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogNodeOptions {
+        return
+            try FogNodeOptions(
+                layer: FfiConverterOptionUInt8.read(from: &buf),
+                listen: FfiConverterOptionString.read(from: &buf),
+                policy: FfiConverterOptionTypeHarvestPolicy.read(from: &buf),
+                probe: FfiConverterOptionTypeDeviceProbe.read(from: &buf),
+                pricePerGigafuel: FfiConverterOptionString.read(from: &buf),
+                heartbeatMs: FfiConverterOptionUInt64.read(from: &buf),
+                nodesOnMachine: FfiConverterOptionUInt16.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogNodeOptions, into buf: inout [UInt8]) {
+        FfiConverterOptionUInt8.write(value.layer, into: &buf)
+        FfiConverterOptionString.write(value.listen, into: &buf)
+        FfiConverterOptionTypeHarvestPolicy.write(value.policy, into: &buf)
+        FfiConverterOptionTypeDeviceProbe.write(value.probe, into: &buf)
+        FfiConverterOptionString.write(value.pricePerGigafuel, into: &buf)
+        FfiConverterOptionUInt64.write(value.heartbeatMs, into: &buf)
+        FfiConverterOptionUInt16.write(value.nodesOnMachine, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogNodeOptions_lift(_ buf: RustBuffer) throws -> FogNodeOptions {
+    return try FfiConverterTypeFogNodeOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogNodeOptions_lower(_ value: FogNodeOptions) -> RustBuffer {
+    return FfiConverterTypeFogNodeOptions.lower(value)
+}
+
+
+/**
+ * How a node of a fog is, as far as it can tell itself.
+ */
+public struct FogNodeStatus: Equatable, Hashable, Codable {
+    /**
+     * Whether its coordinator has let it in, on the link that is there now.
+     */
+    public let joined: Bool
+    /**
+     * Whether it lends compute now.
+     */
+    public let lends: Bool
+    /**
+     * Why it was not let in, or could not reach its coordinator, the last time that it tried.
+     */
+    public let trouble: String?
+    /**
+     * Whether it has ended.
+     */
+    public let ended: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether its coordinator has let it in, on the link that is there now.
+         */joined: Bool,
+        /**
+         * Whether it lends compute now.
+         */lends: Bool,
+        /**
+         * Why it was not let in, or could not reach its coordinator, the last time that it tried.
+         */trouble: String?,
+        /**
+         * Whether it has ended.
+         */ended: Bool) {
+        self.joined = joined
+        self.lends = lends
+        self.trouble = trouble
+        self.ended = ended
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogNodeStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogNodeStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogNodeStatus {
+        return
+            try FogNodeStatus(
+                joined: FfiConverterBool.read(from: &buf),
+                lends: FfiConverterBool.read(from: &buf),
+                trouble: FfiConverterOptionString.read(from: &buf),
+                ended: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogNodeStatus, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.joined, into: &buf)
+        FfiConverterBool.write(value.lends, into: &buf)
+        FfiConverterOptionString.write(value.trouble, into: &buf)
+        FfiConverterBool.write(value.ended, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogNodeStatus_lift(_ buf: RustBuffer) throws -> FogNodeStatus {
+    return try FfiConverterTypeFogNodeStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogNodeStatus_lower(_ value: FogNodeStatus) -> RustBuffer {
+    return FfiConverterTypeFogNodeStatus.lower(value)
+}
+
+
+/**
+ * Where a node is among the others: distances are round trip times.
+ */
+public struct FogPlace: Equatable, Hashable, Codable {
+    /**
+     * Along three axes, in milliseconds.
+     */
+    public let positionMs: [Double]
+    /**
+     * How long the way to the network's core is, in milliseconds.
+     */
+    public let heightMs: Double
+    /**
+     * By which share of a distance it expects to be wrong.
+     */
+    public let error: Double
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Along three axes, in milliseconds.
+         */positionMs: [Double],
+        /**
+         * How long the way to the network's core is, in milliseconds.
+         */heightMs: Double,
+        /**
+         * By which share of a distance it expects to be wrong.
+         */error: Double) {
+        self.positionMs = positionMs
+        self.heightMs = heightMs
+        self.error = error
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogPlace: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogPlace: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogPlace {
+        return
+            try FogPlace(
+                positionMs: FfiConverterSequenceDouble.read(from: &buf),
+                heightMs: FfiConverterDouble.read(from: &buf),
+                error: FfiConverterDouble.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogPlace, into buf: inout [UInt8]) {
+        FfiConverterSequenceDouble.write(value.positionMs, into: &buf)
+        FfiConverterDouble.write(value.heightMs, into: &buf)
+        FfiConverterDouble.write(value.error, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogPlace_lift(_ buf: RustBuffer) throws -> FogPlace {
+    return try FfiConverterTypeFogPlace.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogPlace_lower(_ value: FogPlace) -> RustBuffer {
+    return FfiConverterTypeFogPlace.lower(value)
+}
+
+
+/**
+ * The compute nodes of a fog at one moment, in numbers.
+ */
+public struct FogSnapshot: Equatable, Hashable, Codable {
+    /**
+     * When, by the coordinator's clock.
+     */
+    public let atUnixMs: UInt64
+    /**
+     * How many of each kind, those that are gone included.
+     */
+    public let kinds: [String: UInt64]
+    /**
+     * How many of each status.
+     */
+    public let statuses: [String: UInt64]
+    /**
+     * Thousandths of a processor that those lend that are there.
+     */
+    public let cpuMillis: UInt64
+    /**
+     * Memory that they lend.
+     */
+    public let memoryBytes: UInt64
+    /**
+     * Thousandths of a processor that nothing is promised of.
+     */
+    public let freeCpuMillis: UInt64
+    /**
+     * Memory that nothing is promised of.
+     */
+    public let freeMemoryBytes: UInt64
+    /**
+     * Tasks that run on them.
+     */
+    public let running: UInt64
+    /**
+     * Tasks that wait for them.
+     */
+    public let waiting: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * When, by the coordinator's clock.
+         */atUnixMs: UInt64,
+        /**
+         * How many of each kind, those that are gone included.
+         */kinds: [String: UInt64],
+        /**
+         * How many of each status.
+         */statuses: [String: UInt64],
+        /**
+         * Thousandths of a processor that those lend that are there.
+         */cpuMillis: UInt64,
+        /**
+         * Memory that they lend.
+         */memoryBytes: UInt64,
+        /**
+         * Thousandths of a processor that nothing is promised of.
+         */freeCpuMillis: UInt64,
+        /**
+         * Memory that nothing is promised of.
+         */freeMemoryBytes: UInt64,
+        /**
+         * Tasks that run on them.
+         */running: UInt64,
+        /**
+         * Tasks that wait for them.
+         */waiting: UInt64) {
+        self.atUnixMs = atUnixMs
+        self.kinds = kinds
+        self.statuses = statuses
+        self.cpuMillis = cpuMillis
+        self.memoryBytes = memoryBytes
+        self.freeCpuMillis = freeCpuMillis
+        self.freeMemoryBytes = freeMemoryBytes
+        self.running = running
+        self.waiting = waiting
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogSnapshot: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogSnapshot: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogSnapshot {
+        return
+            try FogSnapshot(
+                atUnixMs: FfiConverterUInt64.read(from: &buf),
+                kinds: FfiConverterDictionaryStringUInt64.read(from: &buf),
+                statuses: FfiConverterDictionaryStringUInt64.read(from: &buf),
+                cpuMillis: FfiConverterUInt64.read(from: &buf),
+                memoryBytes: FfiConverterUInt64.read(from: &buf),
+                freeCpuMillis: FfiConverterUInt64.read(from: &buf),
+                freeMemoryBytes: FfiConverterUInt64.read(from: &buf),
+                running: FfiConverterUInt64.read(from: &buf),
+                waiting: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogSnapshot, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.atUnixMs, into: &buf)
+        FfiConverterDictionaryStringUInt64.write(value.kinds, into: &buf)
+        FfiConverterDictionaryStringUInt64.write(value.statuses, into: &buf)
+        FfiConverterUInt64.write(value.cpuMillis, into: &buf)
+        FfiConverterUInt64.write(value.memoryBytes, into: &buf)
+        FfiConverterUInt64.write(value.freeCpuMillis, into: &buf)
+        FfiConverterUInt64.write(value.freeMemoryBytes, into: &buf)
+        FfiConverterUInt64.write(value.running, into: &buf)
+        FfiConverterUInt64.write(value.waiting, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogSnapshot_lift(_ buf: RustBuffer) throws -> FogSnapshot {
+    return try FfiConverterTypeFogSnapshot.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogSnapshot_lower(_ value: FogSnapshot) -> RustBuffer {
+    return FfiConverterTypeFogSnapshot.lower(value)
+}
+
+
+/**
  * What a fog has done so far. Amounts are decimal text of base units.
  */
 public struct FogStats: Equatable, Hashable, Codable {
@@ -11615,6 +14137,206 @@ public func FfiConverterTypeFogStats_lift(_ buf: RustBuffer) throws -> FogStats 
 #endif
 public func FfiConverterTypeFogStats_lower(_ value: FogStats) -> RustBuffer {
     return FfiConverterTypeFogStats.lower(value)
+}
+
+
+/**
+ * What a token grants. What is left out keeps the library's default.
+ */
+public struct FogTokenOptions: Equatable, Hashable, Codable {
+    /**
+     * On whose account; the owner's if it is left out.
+     */
+    public let account: String?
+    /**
+     * What it permits: of `submit`, `cancel`, `query`, `drain` and `maintain`; the first three if it is
+     * left out.
+     */
+    public let actions: [String]?
+    /**
+     * Most tasks that may be submitted with it; a million if it is left out.
+     */
+    public let tasksMax: UInt64?
+    /**
+     * Most base units that may be reserved for them; a thousand credits if it is left out.
+     */
+    public let maxSpend: String?
+    /**
+     * How long it is good, from now on, in milliseconds; 30 days if it is left out.
+     */
+    public let validForMs: UInt64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * On whose account; the owner's if it is left out.
+         */account: String? = nil,
+        /**
+         * What it permits: of `submit`, `cancel`, `query`, `drain` and `maintain`; the first three if it is
+         * left out.
+         */actions: [String]? = nil,
+        /**
+         * Most tasks that may be submitted with it; a million if it is left out.
+         */tasksMax: UInt64? = nil,
+        /**
+         * Most base units that may be reserved for them; a thousand credits if it is left out.
+         */maxSpend: String? = nil,
+        /**
+         * How long it is good, from now on, in milliseconds; 30 days if it is left out.
+         */validForMs: UInt64? = nil) {
+        self.account = account
+        self.actions = actions
+        self.tasksMax = tasksMax
+        self.maxSpend = maxSpend
+        self.validForMs = validForMs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogTokenOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogTokenOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogTokenOptions {
+        return
+            try FogTokenOptions(
+                account: FfiConverterOptionString.read(from: &buf),
+                actions: FfiConverterOptionSequenceString.read(from: &buf),
+                tasksMax: FfiConverterOptionUInt64.read(from: &buf),
+                maxSpend: FfiConverterOptionString.read(from: &buf),
+                validForMs: FfiConverterOptionUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogTokenOptions, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.account, into: &buf)
+        FfiConverterOptionSequenceString.write(value.actions, into: &buf)
+        FfiConverterOptionUInt64.write(value.tasksMax, into: &buf)
+        FfiConverterOptionString.write(value.maxSpend, into: &buf)
+        FfiConverterOptionUInt64.write(value.validForMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogTokenOptions_lift(_ buf: RustBuffer) throws -> FogTokenOptions {
+    return try FfiConverterTypeFogTokenOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogTokenOptions_lower(_ value: FogTokenOptions) -> RustBuffer {
+    return FfiConverterTypeFogTokenOptions.lower(value)
+}
+
+
+/**
+ * What a fog looks like.
+ */
+public struct FogTopology: Equatable, Hashable, Codable {
+    /**
+     * When, by the coordinator's clock.
+     */
+    public let atUnixMs: UInt64
+    /**
+     * The coordinator, 64 hexadecimal digits.
+     */
+    public let coordinator: String
+    /**
+     * Where the coordinator is among its nodes.
+     */
+    public let place: FogPlace
+    /**
+     * Every node that is there.
+     */
+    public let members: [FogMember]
+    /**
+     * How it was before, the oldest first: at most 100 snapshots since the coordinator was started.
+     */
+    public let history: [FogSnapshot]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * When, by the coordinator's clock.
+         */atUnixMs: UInt64,
+        /**
+         * The coordinator, 64 hexadecimal digits.
+         */coordinator: String,
+        /**
+         * Where the coordinator is among its nodes.
+         */place: FogPlace,
+        /**
+         * Every node that is there.
+         */members: [FogMember],
+        /**
+         * How it was before, the oldest first: at most 100 snapshots since the coordinator was started.
+         */history: [FogSnapshot]) {
+        self.atUnixMs = atUnixMs
+        self.coordinator = coordinator
+        self.place = place
+        self.members = members
+        self.history = history
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogTopology: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogTopology: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogTopology {
+        return
+            try FogTopology(
+                atUnixMs: FfiConverterUInt64.read(from: &buf),
+                coordinator: FfiConverterString.read(from: &buf),
+                place: FfiConverterTypeFogPlace.read(from: &buf),
+                members: FfiConverterSequenceTypeFogMember.read(from: &buf),
+                history: FfiConverterSequenceTypeFogSnapshot.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FogTopology, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.atUnixMs, into: &buf)
+        FfiConverterString.write(value.coordinator, into: &buf)
+        FfiConverterTypeFogPlace.write(value.place, into: &buf)
+        FfiConverterSequenceTypeFogMember.write(value.members, into: &buf)
+        FfiConverterSequenceTypeFogSnapshot.write(value.history, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogTopology_lift(_ buf: RustBuffer) throws -> FogTopology {
+    return try FfiConverterTypeFogTopology.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogTopology_lower(_ value: FogTopology) -> RustBuffer {
+    return FfiConverterTypeFogTopology.lower(value)
 }
 
 
@@ -12383,6 +15105,294 @@ public func FfiConverterTypeJob_lift(_ buf: RustBuffer) throws -> Job {
 #endif
 public func FfiConverterTypeJob_lower(_ value: Job) -> RustBuffer {
     return FfiConverterTypeJob.lower(value)
+}
+
+
+/**
+ * How a job of a fog stands. Amounts are decimal text of base units.
+ */
+public struct JobStatus: Equatable, Hashable, Codable {
+    /**
+     * The job, 32 hexadecimal digits.
+     */
+    public let id: String
+    /**
+     * Who pays for it.
+     */
+    public let account: String
+    /**
+     * How urgent it is.
+     */
+    public let priority: Priority
+    /**
+     * How well its tasks are hidden: `public`, `private`, `confidential` or `secret`.
+     */
+    public let privacy: String
+    /**
+     * When it was submitted, by the coordinator's clock.
+     */
+    public let submittedUnixMs: UInt64
+    /**
+     * Tasks that ended with an output.
+     */
+    public let succeeded: UInt64
+    /**
+     * Tasks that ended with an error.
+     */
+    public let failed: UInt64
+    /**
+     * Tasks that were cancelled or given up.
+     */
+    public let lost: UInt64
+    /**
+     * Tasks that have not ended.
+     */
+    public let `open`: UInt64
+    /**
+     * What was paid for its tasks.
+     */
+    public let paid: String
+    /**
+     * What is reserved for those that have not ended.
+     */
+    public let reserved: String
+    /**
+     * What was reserved and came back.
+     */
+    public let released: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The job, 32 hexadecimal digits.
+         */id: String,
+        /**
+         * Who pays for it.
+         */account: String,
+        /**
+         * How urgent it is.
+         */priority: Priority,
+        /**
+         * How well its tasks are hidden: `public`, `private`, `confidential` or `secret`.
+         */privacy: String,
+        /**
+         * When it was submitted, by the coordinator's clock.
+         */submittedUnixMs: UInt64,
+        /**
+         * Tasks that ended with an output.
+         */succeeded: UInt64,
+        /**
+         * Tasks that ended with an error.
+         */failed: UInt64,
+        /**
+         * Tasks that were cancelled or given up.
+         */lost: UInt64,
+        /**
+         * Tasks that have not ended.
+         */`open`: UInt64,
+        /**
+         * What was paid for its tasks.
+         */paid: String,
+        /**
+         * What is reserved for those that have not ended.
+         */reserved: String,
+        /**
+         * What was reserved and came back.
+         */released: String) {
+        self.id = id
+        self.account = account
+        self.priority = priority
+        self.privacy = privacy
+        self.submittedUnixMs = submittedUnixMs
+        self.succeeded = succeeded
+        self.failed = failed
+        self.lost = lost
+        self.`open` = `open`
+        self.paid = paid
+        self.reserved = reserved
+        self.released = released
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension JobStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeJobStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> JobStatus {
+        return
+            try JobStatus(
+                id: FfiConverterString.read(from: &buf),
+                account: FfiConverterString.read(from: &buf),
+                priority: FfiConverterTypePriority.read(from: &buf),
+                privacy: FfiConverterString.read(from: &buf),
+                submittedUnixMs: FfiConverterUInt64.read(from: &buf),
+                succeeded: FfiConverterUInt64.read(from: &buf),
+                failed: FfiConverterUInt64.read(from: &buf),
+                lost: FfiConverterUInt64.read(from: &buf),
+                open: FfiConverterUInt64.read(from: &buf),
+                paid: FfiConverterString.read(from: &buf),
+                reserved: FfiConverterString.read(from: &buf),
+                released: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: JobStatus, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.account, into: &buf)
+        FfiConverterTypePriority.write(value.priority, into: &buf)
+        FfiConverterString.write(value.privacy, into: &buf)
+        FfiConverterUInt64.write(value.submittedUnixMs, into: &buf)
+        FfiConverterUInt64.write(value.succeeded, into: &buf)
+        FfiConverterUInt64.write(value.failed, into: &buf)
+        FfiConverterUInt64.write(value.lost, into: &buf)
+        FfiConverterUInt64.write(value.`open`, into: &buf)
+        FfiConverterString.write(value.paid, into: &buf)
+        FfiConverterString.write(value.reserved, into: &buf)
+        FfiConverterString.write(value.released, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeJobStatus_lift(_ buf: RustBuffer) throws -> JobStatus {
+    return try FfiConverterTypeJobStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeJobStatus_lower(_ value: JobStatus) -> RustBuffer {
+    return FfiConverterTypeJobStatus.lower(value)
+}
+
+
+/**
+ * How a task of a job stands.
+ */
+public struct JobTask: Equatable, Hashable, Codable {
+    /**
+     * The task, 32 hexadecimal digits.
+     */
+    public let id: String
+    /**
+     * Its job.
+     */
+    public let job: String
+    /**
+     * Where it is.
+     */
+    public let state: FogTaskState
+    /**
+     * Attempts that were begun.
+     */
+    public let attempts: UInt32
+    /**
+     * The node that has it, or had it last.
+     */
+    public let node: String?
+    /**
+     * What was paid for it.
+     */
+    public let paid: String
+    /**
+     * When it last changed, by the coordinator's clock.
+     */
+    public let changedUnixMs: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The task, 32 hexadecimal digits.
+         */id: String,
+        /**
+         * Its job.
+         */job: String,
+        /**
+         * Where it is.
+         */state: FogTaskState,
+        /**
+         * Attempts that were begun.
+         */attempts: UInt32,
+        /**
+         * The node that has it, or had it last.
+         */node: String?,
+        /**
+         * What was paid for it.
+         */paid: String,
+        /**
+         * When it last changed, by the coordinator's clock.
+         */changedUnixMs: UInt64) {
+        self.id = id
+        self.job = job
+        self.state = state
+        self.attempts = attempts
+        self.node = node
+        self.paid = paid
+        self.changedUnixMs = changedUnixMs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension JobTask: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeJobTask: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> JobTask {
+        return
+            try JobTask(
+                id: FfiConverterString.read(from: &buf),
+                job: FfiConverterString.read(from: &buf),
+                state: FfiConverterTypeFogTaskState.read(from: &buf),
+                attempts: FfiConverterUInt32.read(from: &buf),
+                node: FfiConverterOptionString.read(from: &buf),
+                paid: FfiConverterString.read(from: &buf),
+                changedUnixMs: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: JobTask, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.job, into: &buf)
+        FfiConverterTypeFogTaskState.write(value.state, into: &buf)
+        FfiConverterUInt32.write(value.attempts, into: &buf)
+        FfiConverterOptionString.write(value.node, into: &buf)
+        FfiConverterString.write(value.paid, into: &buf)
+        FfiConverterUInt64.write(value.changedUnixMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeJobTask_lift(_ buf: RustBuffer) throws -> JobTask {
+    return try FfiConverterTypeJobTask.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeJobTask_lower(_ value: JobTask) -> RustBuffer {
+    return FfiConverterTypeJobTask.lower(value)
 }
 
 
@@ -23015,6 +26025,236 @@ public func FfiConverterTypeFogError_lower(_ value: FogError) -> RustBuffer {
 
 
 /**
+ * What a [`FogEvent`] tells.
+ */
+
+public enum FogEventKind: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * A job was admitted.
+     */
+    case admitted
+    /**
+     * A task goes to a node.
+     */
+    case assigned
+    /**
+     * An attempt came to nothing: its task waits again.
+     */
+    case queued
+    /**
+     * A task ended.
+     */
+    case ended
+    /**
+     * All tasks of a job have ended.
+     */
+    case jobEnded
+    /**
+     * The watcher was so slow, or away for so long, that events are forgotten.
+     */
+    case lagged
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogEventKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogEventKind: FfiConverterRustBuffer {
+    typealias SwiftType = FogEventKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogEventKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .admitted
+
+        case 2: return .assigned
+
+        case 3: return .queued
+
+        case 4: return .ended
+
+        case 5: return .jobEnded
+
+        case 6: return .lagged
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: FogEventKind, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .admitted:
+            writeInt(&buf, Int32(1))
+
+
+        case .assigned:
+            writeInt(&buf, Int32(2))
+
+
+        case .queued:
+            writeInt(&buf, Int32(3))
+
+
+        case .ended:
+            writeInt(&buf, Int32(4))
+
+
+        case .jobEnded:
+            writeInt(&buf, Int32(5))
+
+
+        case .lagged:
+            writeInt(&buf, Int32(6))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogEventKind_lift(_ buf: RustBuffer) throws -> FogEventKind {
+    return try FfiConverterTypeFogEventKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogEventKind_lower(_ value: FogEventKind) -> RustBuffer {
+    return FfiConverterTypeFogEventKind.lower(value)
+}
+
+
+
+/**
+ * Where a task of a fog is.
+ */
+
+public enum FogTaskState: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * It waits for a node.
+     */
+    case queued
+    /**
+     * A node has it.
+     */
+    case assigned
+    /**
+     * It ended with an output.
+     */
+    case succeeded
+    /**
+     * It ended with an error.
+     */
+    case failed
+    /**
+     * It was cancelled.
+     */
+    case cancelled
+    /**
+     * It was given up after its last attempt.
+     */
+    case lost
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FogTaskState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFogTaskState: FfiConverterRustBuffer {
+    typealias SwiftType = FogTaskState
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FogTaskState {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .queued
+
+        case 2: return .assigned
+
+        case 3: return .succeeded
+
+        case 4: return .failed
+
+        case 5: return .cancelled
+
+        case 6: return .lost
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: FogTaskState, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .queued:
+            writeInt(&buf, Int32(1))
+
+
+        case .assigned:
+            writeInt(&buf, Int32(2))
+
+
+        case .succeeded:
+            writeInt(&buf, Int32(3))
+
+
+        case .failed:
+            writeInt(&buf, Int32(4))
+
+
+        case .cancelled:
+            writeInt(&buf, Int32(5))
+
+
+        case .lost:
+            writeInt(&buf, Int32(6))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogTaskState_lift(_ buf: RustBuffer) throws -> FogTaskState {
+    return try FfiConverterTypeFogTaskState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFogTaskState_lower(_ value: FogTaskState) -> RustBuffer {
+    return FfiConverterTypeFogTaskState.lower(value)
+}
+
+
+
+/**
  * What the genomes of a problem are.
  */
 
@@ -27099,6 +30339,54 @@ fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeDeviceProbe: FfiConverterRustBuffer {
+    typealias SwiftType = DeviceProbe?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeDeviceProbe.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeDeviceProbe.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeHarvestPolicy: FfiConverterRustBuffer {
+    typealias SwiftType = HarvestPolicy?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeHarvestPolicy.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeHarvestPolicy.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeMixnetMessage: FfiConverterRustBuffer {
     typealias SwiftType = MixnetMessage?
 
@@ -27259,6 +30547,150 @@ fileprivate struct FfiConverterOptionTypeEconomyReceipt: FfiConverterRustBuffer 
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeEconomyReceipt.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeFogCoordinatorOptions: FfiConverterRustBuffer {
+    typealias SwiftType = FogCoordinatorOptions?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeFogCoordinatorOptions.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeFogCoordinatorOptions.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeFogEvent: FfiConverterRustBuffer {
+    typealias SwiftType = FogEvent?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeFogEvent.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeFogEvent.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeFogJobOptions: FfiConverterRustBuffer {
+    typealias SwiftType = FogJobOptions?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeFogJobOptions.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeFogJobOptions.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeFogNodeOptions: FfiConverterRustBuffer {
+    typealias SwiftType = FogNodeOptions?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeFogNodeOptions.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeFogNodeOptions.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeFogPlace: FfiConverterRustBuffer {
+    typealias SwiftType = FogPlace?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeFogPlace.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeFogPlace.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeFogTokenOptions: FfiConverterRustBuffer {
+    typealias SwiftType = FogTokenOptions?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeFogTokenOptions.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeFogTokenOptions.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -27627,6 +31059,54 @@ fileprivate struct FfiConverterOptionTypeEnded: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeFogEventKind: FfiConverterRustBuffer {
+    typealias SwiftType = FogEventKind?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeFogEventKind.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeFogEventKind.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeFogTaskState: FfiConverterRustBuffer {
+    typealias SwiftType = FogTaskState?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeFogTaskState.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeFogTaskState.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeMeshEvent: FfiConverterRustBuffer {
     typealias SwiftType = MeshEvent?
 
@@ -27787,6 +31267,30 @@ fileprivate struct FfiConverterOptionTypeTier: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeTier.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionSequenceString: FfiConverterRustBuffer {
+    typealias SwiftType = [String]?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterSequenceString.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterSequenceString.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -28120,6 +31624,56 @@ fileprivate struct FfiConverterSequenceTypeErrorCodeEntry: FfiConverterRustBuffe
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeFogMember: FfiConverterRustBuffer {
+    typealias SwiftType = [FogMember]
+
+    public static func write(_ value: [FogMember], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeFogMember.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [FogMember] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [FogMember]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeFogMember.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeFogSnapshot: FfiConverterRustBuffer {
+    typealias SwiftType = [FogSnapshot]
+
+    public static func write(_ value: [FogSnapshot], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeFogSnapshot.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [FogSnapshot] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [FogSnapshot]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeFogSnapshot.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeHop: FfiConverterRustBuffer {
     typealias SwiftType = [Hop]
 
@@ -28187,6 +31741,56 @@ fileprivate struct FfiConverterSequenceTypeJob: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeJob.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeJobStatus: FfiConverterRustBuffer {
+    typealias SwiftType = [JobStatus]
+
+    public static func write(_ value: [JobStatus], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeJobStatus.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [JobStatus] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [JobStatus]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeJobStatus.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeJobTask: FfiConverterRustBuffer {
+    typealias SwiftType = [JobTask]
+
+    public static func write(_ value: [JobTask], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeJobTask.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [JobTask] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [JobTask]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeJobTask.read(from: &buf))
         }
         return seq
     }
@@ -29438,6 +33042,108 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_replyblocks_count() != 7245) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_cancel() != 10586) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_cancel_task() != 3759) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_close() != 54285) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_drain() != 4566) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_job() != 54639) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_jobs() != 22725) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_last_event() != 58919) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_log() != 18393) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_metrics() != 53047) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_result() != 65072) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_start_wait() != 53236) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_start_watch() != 2346) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_submit() != 21083) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_task() != 32794) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_tasks() != 38056) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_topology() != 63429) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogclient_undrain() != 220) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_account() != 11657) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_address() != 44925) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_close() != 19740) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_id() != 36851) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_issue_token() != 33089) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_trouble() != 44157) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fognode_address() != 56228) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fognode_close() != 13295) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fognode_id() != 24238) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fognode_joining() != 41640) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fognode_status() != 12461) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogwatch_close() != 26997) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogwatch_last() != 62697) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogwatch_readable() != 54280) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_fogwatch_try_receive() != 38400) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendingjob_cancel() != 50827) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendingjob_wait() != 26306) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_account() != 38812) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -29940,6 +33646,15 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore() != 16890) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_fogclient_new() != 36634) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_fogcoordinator_new() != 61719) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_fognode_new() != 27786) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() != 53404) {

@@ -618,3 +618,71 @@ public struct MeshEvents: AsyncSequence, Sendable {
 
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(node: node) }
 }
+
+extension PendingJob {
+    /// Waits until all tasks of the job have ended. It can be waited for once. Cancelling the Swift
+    /// task that waits ends the wait with `FogError.Cancelled`; the job goes on.
+    public func wait() async throws -> JobStatus {
+        try await withTaskCancellationHandler {
+            try await waitUncancellably()
+        } onCancel: {
+            cancel()
+        }
+    }
+}
+
+extension FogClient {
+    /// Waits until all tasks of a job have ended, and tells how it stands then.
+    ///
+    /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; the job goes on.
+    public func wait(job: String) async throws -> JobStatus {
+        try await startWait(job: job).wait()
+    }
+
+    /// What happens to jobs of the account after the event of that number: 0 for everything that is
+    /// remembered. Nothing is missed and nothing comes twice, also if the coordinator is started again
+    /// meanwhile.
+    public func watch(after: UInt64 = 0) throws -> FogEvents {
+        FogEvents(watch: try startWatch(after: after))
+    }
+}
+
+extension FogWatch {
+    /// Waits for the next event.
+    ///
+    /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; no event is lost by
+    /// it. Closing the watch or its client ends it with `FogError.Closed`.
+    public func receive() async throws -> FogEvent {
+        while true {
+            // Between taking an event and returning it nothing is awaited.
+            if let event = try tryReceive() { return event }
+            try await readable().wait()
+        }
+    }
+}
+
+/// What happens in a fog, in order, until its watch or its client is closed. An error ends it, for
+/// instance while the coordinator is away; going through it again goes on where that was.
+public struct FogEvents: AsyncSequence, Sendable {
+    public typealias Element = FogEvent
+
+    /// What watches. Its `last` is the number to go on behind.
+    public let watch: FogWatch
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let watch: FogWatch
+
+        /// The next event; nothing when the watch is closed.
+        public mutating func next() async throws -> FogEvent? {
+            do { return try await watch.receive() } catch FogError.Closed { return nil }
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(watch: watch) }
+}
+
+extension FogNode {
+    /// Waits until its coordinator has let it in. Ends with why it could not go on, or with
+    /// `FogError.Closed`; cancelling the Swift task that waits ends it with `FogError.Cancelled`.
+    public func joined() async throws { try await joining().wait() }
+}

@@ -396,6 +396,64 @@ private suspend fun MeshNode.awaitReadable() =
     readable().use { readiness -> offLibraryThreads { readiness.wait() } }
 
 /**
+ * Suspends until all tasks of a job have ended, and tells how it stands then.
+ *
+ * Cancelling the coroutine ends the wait; the job goes on.
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun FogClient.wait(job: String): JobStatus =
+    startWait(job).use { pending -> offLibraryThreads { pending.wait() } }
+
+/**
+ * What happens to jobs of the account after the event of that number: 0 for everything that is
+ * remembered, until the client is closed. Nothing is missed and nothing comes twice, also if the
+ * coordinator is started again meanwhile.
+ *
+ * An error ends the flow, for instance while the coordinator is away; each collection begins anew
+ * behind [after].
+ */
+fun FogClient.watch(after: ULong = 0u): Flow<FogEvent> = Events(this, after)
+
+/**
+ * Suspends until the next event is there.
+ *
+ * Cancelling the coroutine loses no event; but a `withTimeout` around the call may discard what the
+ * call returns. Closing the client ends the call with [FogException.Closed].
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun FogWatch.receive(): FogEvent {
+    while (true) {
+        // Between taking an event and returning it nothing is suspended.
+        tryReceive()?.let { return it }
+        readable().use { readiness -> offLibraryThreads { readiness.wait() } }
+    }
+}
+
+/** Not a `flow { }`: its `emit` looks for a cancellation, and would drop the event in hand. */
+private class Events(private val client: FogClient, private val after: ULong) : Flow<FogEvent> {
+    override suspend fun collect(collector: FlowCollector<FogEvent>) =
+        client.startWatch(after).use { watch ->
+            while (true) {
+                currentCoroutineContext().ensureActive()
+                collector.emit(next(watch) ?: return)
+            }
+        }
+
+    private suspend fun next(watch: FogWatch): FogEvent? = try {
+        watch.receive()
+    } catch (_: FogException.Closed) {
+        null
+    }
+}
+
+/**
+ * Suspends until its coordinator has let it in. Ends with why it could not go on, or with
+ * [FogException.Closed].
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun FogNode.joined() = joining().use { joined -> offLibraryThreads { joined.wait() } }
+
+/**
  * Goes on off the library's threads. There `Dispatchers.Unconfined` would run what follows a wait
  * while the library holds its locks, and any call into the library would wait for ever.
  */

@@ -942,6 +942,66 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_replyblocks_count(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_cancel(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_cancel_task(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_drain(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_job(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_jobs(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_last_event(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_log(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_metrics(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_result(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_start_wait(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_start_watch(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_submit(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_task(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_tasks(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_topology(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogclient_undrain(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_account(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_address(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_id(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_issue_token(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_trouble(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fognode_address(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fognode_id(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fognode_joining(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fognode_status(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogwatch_last(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogwatch_readable(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_fogwatch_try_receive(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendingjob_cancel(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendingjob_wait(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_account(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_accounts(
@@ -1270,6 +1330,12 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_fogclient_new(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_fogcoordinator_new(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_fognode_new(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_open(
@@ -1420,6 +1486,92 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_replyblocks_count(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Int
+    external fun uniffi_fogcompute_uniffi_fn_clone_fogclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_fogclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_fogclient_new(`token`: RustBuffer.ByValue,`patienceMs`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_cancel(`ptr`: Long,`job`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_cancel_task(`ptr`: Long,`task`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_drain(`ptr`: Long,`node`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_job(`ptr`: Long,`job`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_jobs(`ptr`: Long,`limit`: Short,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_last_event(`ptr`: Long,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_log(`ptr`: Long,`task`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_metrics(`ptr`: Long,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_result(`ptr`: Long,`task`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_start_wait(`ptr`: Long,`job`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_start_watch(`ptr`: Long,`after`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_submit(`ptr`: Long,`module`: RustBuffer.ByValue,`inputs`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_task(`ptr`: Long,`task`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_tasks(`ptr`: Long,`job`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_topology(`ptr`: Long,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogclient_undrain(`ptr`: Long,`node`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_clone_fogcoordinator(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_fogcoordinator(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_fogcoordinator_new(`data`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogcoordinator_account(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_fogcoordinator_address(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_fogcoordinator_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_fogcoordinator_issue_token(`ptr`: Long,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_fogcoordinator_trouble(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_fognode(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_fognode(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_fognode_new(`coordinator`: RustBuffer.ByValue,`coordinatorId`: RustBuffer.ByValue,`data`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fognode_address(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_fognode_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_fognode_joining(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fognode_status(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_fogwatch(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_fogwatch(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_fogwatch_last(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogwatch_readable(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_fogwatch_try_receive(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_pendingjob(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_pendingjob(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendingjob_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendingjob_wait(`ptr`: Long,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_clone_ledger(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_ledger(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -2195,6 +2347,96 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_replyblocks_count() and 0xFFFF) != 7245) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_cancel() and 0xFFFF) != 10586) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_cancel_task() and 0xFFFF) != 3759) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_drain() and 0xFFFF) != 4566) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_job() and 0xFFFF) != 54639) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_jobs() and 0xFFFF) != 22725) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_last_event() and 0xFFFF) != 58919) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_log() and 0xFFFF) != 18393) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_metrics() and 0xFFFF) != 53047) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_result() and 0xFFFF) != 65072) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_start_wait() and 0xFFFF) != 53236) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_start_watch() and 0xFFFF) != 2346) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_submit() and 0xFFFF) != 21083) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_task() and 0xFFFF) != 32794) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_tasks() and 0xFFFF) != 38056) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_topology() and 0xFFFF) != 63429) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogclient_undrain() and 0xFFFF) != 220) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_account() and 0xFFFF) != 11657) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_address() and 0xFFFF) != 44925) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_id() and 0xFFFF) != 36851) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_issue_token() and 0xFFFF) != 33089) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_trouble() and 0xFFFF) != 44157) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fognode_address() and 0xFFFF) != 56228) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fognode_id() and 0xFFFF) != 24238) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fognode_joining() and 0xFFFF) != 41640) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fognode_status() and 0xFFFF) != 12461) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogwatch_last() and 0xFFFF) != 62697) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogwatch_readable() and 0xFFFF) != 54280) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogwatch_try_receive() and 0xFFFF) != 38400) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendingjob_cancel() and 0xFFFF) != 50827) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendingjob_wait() and 0xFFFF) != 26306) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_account() and 0xFFFF) != 38812) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -2685,6 +2927,15 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore() and 0xFFFF) != 16890) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fogclient_new() and 0xFFFF) != 36634) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fogcoordinator_new() and 0xFFFF) != 61719) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fognode_new() and 0xFFFF) != 27786) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() and 0xFFFF) != 53404) {
@@ -5221,6 +5472,1609 @@ public object FfiConverterTypeFog: FfiConverter<Fog, Long> {
 
 
 /**
+ * Asks the coordinator of a fog: submits jobs, fetches results, watches what happens, drains nodes.
+ *
+ * The link is made at the first call and again whenever it ends; what was not answered is asked
+ * again, and nothing is done twice. A call that takes longer than the client is patient ends with
+ * [`FogError::CoordinatorUnreachable`] or [`FogError::CoordinatorSilent`]; so every call can, beside
+ * [`FogError::Closed`], and those for a token that does not permit it: [`FogError::InvalidToken`],
+ * [`FogError::TokenExpired`], [`FogError::TokenForbids`].
+ */
+public interface FogClientInterface {
+
+    /**
+     * Ends what has not ended of a job, and says how many tasks that were.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    suspend fun `cancel`(`job`: kotlin.String): kotlin.UInt
+
+    /**
+     * Ends a task, and says whether it had not ended.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    suspend fun `cancelTask`(`task`: kotlin.String): kotlin.Boolean
+
+    /**
+     * Gives a compute node no more tasks; it finishes what it has.
+     *
+     * # Errors
+     * [`FogError::UnknownNode`], [`FogError::InvalidArgument`].
+     */
+    suspend fun `drain`(`node`: kotlin.String)
+
+    /**
+     * How a job stands.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    suspend fun `job`(`job`: kotlin.String): JobStatus
+
+    /**
+     * The latest jobs of the account, at most `limit`, and never more than 1,000.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    suspend fun `jobs`(`limit`: kotlin.UShort = 100u): List<JobStatus>
+
+    /**
+     * The number of the last thing that happened.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    suspend fun `lastEvent`(): kotlin.ULong
+
+    /**
+     * What a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if it
+     * wrote nothing, was granted no host calls, or its log is forgotten.
+     *
+     * # Errors
+     * [`FogError::TaskOpen`] if it has not ended, [`FogError::UnknownTask`],
+     * [`FogError::InvalidArgument`].
+     */
+    suspend fun `log`(`task`: kotlin.String): kotlin.String
+
+    /**
+     * What the coordinator counts, in the text format of Prometheus.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    suspend fun `metrics`(): kotlin.String
+
+    /**
+     * The output of a task that has ended.
+     *
+     * # Errors
+     * Why it has none; [`FogError::TaskOpen`] if it has not ended, [`FogError::NoResult`] if it was
+     * cancelled, given up or is forgotten, [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    suspend fun `result`(`task`: kotlin.String): TaskOutput
+
+    /**
+     * Begins to wait for the end of all tasks of a job.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    fun `startWait`(`job`: kotlin.String): PendingJob
+
+    /**
+     * Watches what happens to jobs of the account after the event of that number: 0 for everything
+     * that is remembered.
+     *
+     * # Errors
+     * [`FogError::Closed`] in a forked child.
+     */
+    fun `startWatch`(`after`: kotlin.ULong = 0uL): FogWatch
+
+    /**
+     * Submits a job that runs a WebAssembly module once on each input, and tells how it stands once
+     * it is on the coordinator's disk.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::InvalidJob`], [`FogError::IdReused`] for the id of
+     * another job, [`FogError::Infeasible`] if no node could take a task of it,
+     * [`FogError::CoordinatorBusy`], [`FogError::InsufficientFunds`], [`FogError::TokenUsedUp`].
+     */
+    suspend fun `submit`(`module`: kotlin.ByteArray, `inputs`: List<kotlin.ByteArray>, `options`: FogJobOptions? = null): JobStatus
+
+    /**
+     * How a task stands.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    suspend fun `task`(`task`: kotlin.String): JobTask
+
+    /**
+     * The tasks of a job, in the order of its inputs.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    suspend fun `tasks`(`job`: kotlin.String): List<JobTask>
+
+    /**
+     * What the fog looks like.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    suspend fun `topology`(): FogTopology
+
+    /**
+     * Gives a compute node tasks again.
+     *
+     * # Errors
+     * [`FogError::UnknownNode`], [`FogError::InvalidArgument`].
+     */
+    suspend fun `undrain`(`node`: kotlin.String)
+
+    companion object
+}
+
+/**
+ * Asks the coordinator of a fog: submits jobs, fetches results, watches what happens, drains nodes.
+ *
+ * The link is made at the first call and again whenever it ends; what was not answered is asked
+ * again, and nothing is done twice. A call that takes longer than the client is patient ends with
+ * [`FogError::CoordinatorUnreachable`] or [`FogError::CoordinatorSilent`]; so every call can, beside
+ * [`FogError::Closed`], and those for a token that does not permit it: [`FogError::InvalidToken`],
+ * [`FogError::TokenExpired`], [`FogError::TokenForbids`].
+ */
+open class FogClient: Disposable, AutoCloseable, FogClientInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Makes a client. `token` is the text of a token's file, as [`FogCoordinator::issue_token`] and
+     * `fogcompute token issue` make it.
+     *
+     * # Errors
+     * [`FogError::InvalidToken`], [`FogError::Node`] if the system gives no thread.
+     */
+    constructor(`token`: kotlin.String, `patienceMs`: kotlin.ULong = 30000uL) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_fogclient_new(
+
+
+        FfiConverterString.lower(`token`),
+        FfiConverterULong.lower(`patienceMs`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_fogclient(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_fogclient(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends what has not ended of a job, and says how many tasks that were.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `cancel`(`job`: kotlin.String) : kotlin.UInt {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_cancel(
+                uniffiHandle,
+
+        FfiConverterString.lower(`job`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_u32(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_u32(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_u32(future) },
+        // lift function
+        { FfiConverterUInt.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Ends a task, and says whether it had not ended.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `cancelTask`(`task`: kotlin.String) : kotlin.Boolean {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_cancel_task(
+                uniffiHandle,
+
+        FfiConverterString.lower(`task`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_i8(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_i8(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_i8(future) },
+        // lift function
+        { FfiConverterBoolean.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Gives a compute node no more tasks; it finishes what it has.
+     *
+     * # Errors
+     * [`FogError::UnknownNode`], [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `drain`(`node`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_drain(
+                uniffiHandle,
+
+        FfiConverterString.lower(`node`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * How a job stands.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `job`(`job`: kotlin.String) : JobStatus {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_job(
+                uniffiHandle,
+
+        FfiConverterString.lower(`job`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeJobStatus.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The latest jobs of the account, at most `limit`, and never more than 1,000.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `jobs`(`limit`: kotlin.UShort) : List<JobStatus> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_jobs(
+                uniffiHandle,
+
+        FfiConverterUShort.lower(`limit`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeJobStatus.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The number of the last thing that happened.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `lastEvent`() : kotlin.ULong {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_last_event(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterULong.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What a task that has ended wrote to its log, the end of it if it was more than 64 KiB: empty if it
+     * wrote nothing, was granted no host calls, or its log is forgotten.
+     *
+     * # Errors
+     * [`FogError::TaskOpen`] if it has not ended, [`FogError::UnknownTask`],
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `log`(`task`: kotlin.String) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_log(
+                uniffiHandle,
+
+        FfiConverterString.lower(`task`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What the coordinator counts, in the text format of Prometheus.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `metrics`() : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_metrics(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The output of a task that has ended.
+     *
+     * # Errors
+     * Why it has none; [`FogError::TaskOpen`] if it has not ended, [`FogError::NoResult`] if it was
+     * cancelled, given up or is forgotten, [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `result`(`task`: kotlin.String) : TaskOutput {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_result(
+                uniffiHandle,
+
+        FfiConverterString.lower(`task`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeTaskOutput.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Begins to wait for the end of all tasks of a job.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)override fun `startWait`(`job`: kotlin.String): PendingJob {
+            return FfiConverterTypePendingJob.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_start_wait(
+        it,
+
+        FfiConverterString.lower(`job`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Watches what happens to jobs of the account after the event of that number: 0 for everything
+     * that is remembered.
+     *
+     * # Errors
+     * [`FogError::Closed`] in a forked child.
+     */
+    @Throws(FogException::class)override fun `startWatch`(`after`: kotlin.ULong): FogWatch {
+            return FfiConverterTypeFogWatch.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_start_watch(
+        it,
+
+        FfiConverterULong.lower(`after`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Submits a job that runs a WebAssembly module once on each input, and tells how it stands once
+     * it is on the coordinator's disk.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::InvalidJob`], [`FogError::IdReused`] for the id of
+     * another job, [`FogError::Infeasible`] if no node could take a task of it,
+     * [`FogError::CoordinatorBusy`], [`FogError::InsufficientFunds`], [`FogError::TokenUsedUp`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `submit`(`module`: kotlin.ByteArray, `inputs`: List<kotlin.ByteArray>, `options`: FogJobOptions?) : JobStatus {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_submit(
+                uniffiHandle,
+
+        FfiConverterByteArray.lower(`module`),
+        FfiConverterSequenceByteArray.lower(`inputs`),
+        FfiConverterOptionalTypeFogJobOptions.lower(`options`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeJobStatus.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * How a task stands.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `task`(`task`: kotlin.String) : JobTask {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_task(
+                uniffiHandle,
+
+        FfiConverterString.lower(`task`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeJobTask.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The tasks of a job, in the order of its inputs.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `tasks`(`job`: kotlin.String) : List<JobTask> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_tasks(
+                uniffiHandle,
+
+        FfiConverterString.lower(`job`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeJobTask.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What the fog looks like.
+     *
+     * # Errors
+     * Those of every call.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `topology`() : FogTopology {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_topology(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeFogTopology.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Gives a compute node tasks again.
+     *
+     * # Errors
+     * [`FogError::UnknownNode`], [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `undrain`(`node`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogclient_undrain(
+                uniffiHandle,
+
+        FfiConverterString.lower(`node`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogClient: FfiConverter<FogClient, Long> {
+    override fun lower(value: FogClient): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): FogClient {
+        return FogClient(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): FogClient {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: FogClient) = 8UL
+
+    override fun write(value: FogClient, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * The coordinator of a fog in this process. Everything it knows is in a folder: made again with it, also
+ * after a crash, and also by the command `fogcompute coordinator run`, it goes on.
+ */
+public interface FogCoordinatorInterface {
+
+    /**
+     * Its owner's account, 32 hexadecimal digits.
+     */
+    fun `account`(): kotlin.String
+
+    /**
+     * Where it accepts links of nodes and submitters.
+     */
+    fun `address`(): kotlin.String
+
+    /**
+     * Who it is, 64 hexadecimal digits.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
+     * coordinator for what it grants.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    fun `issueToken`(`options`: FogTokenOptions? = null): kotlin.String
+
+    /**
+     * Why it cannot write down what happens, and admits nothing, if it cannot.
+     *
+     * # Errors
+     * Why it could not go on, once.
+     */
+    fun `trouble`(): kotlin.String?
+
+    companion object
+}
+
+/**
+ * The coordinator of a fog in this process. Everything it knows is in a folder: made again with it, also
+ * after a crash, and also by the command `fogcompute coordinator run`, it goes on.
+ */
+open class FogCoordinator: Disposable, AutoCloseable, FogCoordinatorInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Starts a coordinator with the data in a folder, which is made if there is none.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::Listen`], and those of storage.
+     */
+    constructor(`data`: kotlin.String, `options`: FogCoordinatorOptions? = null) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_fogcoordinator_new(
+
+
+        FfiConverterString.lower(`data`),
+        FfiConverterOptionalTypeFogCoordinatorOptions.lower(`options`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_fogcoordinator(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_fogcoordinator(handle, status)
+        }
+    }
+
+
+    /**
+     * Its owner's account, 32 hexadecimal digits.
+     */override fun `account`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogcoordinator_account(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Where it accepts links of nodes and submitters.
+     */override fun `address`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogcoordinator_address(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Who it is, 64 hexadecimal digits.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogcoordinator_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
+     * coordinator for what it grants.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)override fun `issueToken`(`options`: FogTokenOptions?): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogcoordinator_issue_token(
+        it,
+
+        FfiConverterOptionalTypeFogTokenOptions.lower(`options`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Why it cannot write down what happens, and admits nothing, if it cannot.
+     *
+     * # Errors
+     * Why it could not go on, once.
+     */
+    @Throws(FogException::class)override fun `trouble`(): kotlin.String? {
+            return FfiConverterOptionalString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogcoordinator_trouble(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogCoordinator: FfiConverter<FogCoordinator, Long> {
+    override fun lower(value: FogCoordinator): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): FogCoordinator {
+        return FogCoordinator(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): FogCoordinator {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: FogCoordinator) = 8UL
+
+    override fun write(value: FogCoordinator, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A node of a fog in this process: it runs the fog's tasks when its policy allows it, or mixes packets.
+ *
+ * It dials its coordinator until that lets it in, and again whenever the link ends. A node that is
+ * made again with the same data goes on.
+ */
+public interface FogNodeInterface {
+
+    /**
+     * Where it accepts links.
+     */
+    fun `address`(): kotlin.String
+
+    /**
+     * Who it is, 64 hexadecimal digits.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * A wait until its coordinator has let it in, or it has ended: then with why, or with
+     * [`FogError::Closed`].
+     */
+    fun `joining`(): Readiness
+
+    /**
+     * How it is.
+     *
+     * # Errors
+     * Why it could not go on, once.
+     */
+    fun `status`(): FogNodeStatus
+
+    companion object
+}
+
+/**
+ * A node of a fog in this process: it runs the fog's tasks when its policy allows it, or mixes packets.
+ *
+ * It dials its coordinator until that lets it in, and again whenever the link ends. A node that is
+ * made again with the same data goes on.
+ */
+open class FogNode: Disposable, AutoCloseable, FogNodeInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Starts a node. `coordinator` and `coordinator_id` are what the coordinator says of itself, `data`
+     * is a folder for its key and what it is at.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::InvalidPolicy`], [`FogError::Listen`], and those of
+     * storage.
+     */
+    constructor(`coordinator`: kotlin.String, `coordinatorId`: kotlin.String, `data`: kotlin.String, `options`: FogNodeOptions? = null) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_fognode_new(
+
+
+        FfiConverterString.lower(`coordinator`),
+        FfiConverterString.lower(`coordinatorId`),
+        FfiConverterString.lower(`data`),
+        FfiConverterOptionalTypeFogNodeOptions.lower(`options`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_fognode(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_fognode(handle, status)
+        }
+    }
+
+
+    /**
+     * Where it accepts links.
+     */override fun `address`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fognode_address(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Who it is, 64 hexadecimal digits.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fognode_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * A wait until its coordinator has let it in, or it has ended: then with why, or with
+     * [`FogError::Closed`].
+     */override fun `joining`(): Readiness {
+            return FfiConverterTypeReadiness.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fognode_joining(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * How it is.
+     *
+     * # Errors
+     * Why it could not go on, once.
+     */
+    @Throws(FogException::class)override fun `status`(): FogNodeStatus {
+            return FfiConverterTypeFogNodeStatus.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fognode_status(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogNode: FfiConverter<FogNode, Long> {
+    override fun lower(value: FogNode): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): FogNode {
+        return FogNode(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): FogNode {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: FogNode) = 8UL
+
+    override fun write(value: FogNode, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * A task of a fog: wait for it, or cancel it. Releasing it unwaited cancels it.
  */
 public interface FogTaskInterface {
@@ -5444,6 +7298,326 @@ public object FfiConverterTypeFogTask: FfiConverter<FogTask, Long> {
     override fun allocationSize(value: FogTask) = 8UL
 
     override fun write(value: FogTask, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * What happens in a fog, in order. Nothing is missed and nothing comes twice, also if the coordinator
+ * is started again meanwhile.
+ */
+public interface FogWatchInterface {
+
+    /**
+     * The number of the last event that was taken: another watch goes on behind it.
+     */
+    fun `last`(): kotlin.ULong
+
+    /**
+     * A wait for the next event, which [`FogWatch::try_receive`] then takes.
+     */
+    fun `readable`(): Readiness
+
+    /**
+     * The next event, if one is there.
+     *
+     * # Errors
+     * What keeps it from watching, as of every call of a [`FogClient`]: the next call goes on where it
+     * was. [`FogError::Closed`] when there is none and none will come.
+     */
+    fun `tryReceive`(): FogEvent?
+
+    companion object
+}
+
+/**
+ * What happens in a fog, in order. Nothing is missed and nothing comes twice, also if the coordinator
+ * is started again meanwhile.
+ */
+open class FogWatch: Disposable, AutoCloseable, FogWatchInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_fogwatch(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_fogwatch(handle, status)
+        }
+    }
+
+
+    /**
+     * The number of the last event that was taken: another watch goes on behind it.
+     */override fun `last`(): kotlin.ULong {
+            return FfiConverterULong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogwatch_last(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * A wait for the next event, which [`FogWatch::try_receive`] then takes.
+     */override fun `readable`(): Readiness {
+            return FfiConverterTypeReadiness.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogwatch_readable(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The next event, if one is there.
+     *
+     * # Errors
+     * What keeps it from watching, as of every call of a [`FogClient`]: the next call goes on where it
+     * was. [`FogError::Closed`] when there is none and none will come.
+     */
+    @Throws(FogException::class)override fun `tryReceive`(): FogEvent? {
+            return FfiConverterOptionalTypeFogEvent.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_fogwatch_try_receive(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogWatch: FfiConverter<FogWatch, Long> {
+    override fun lower(value: FogWatch): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): FogWatch {
+        return FogWatch(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): FogWatch {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: FogWatch) = 8UL
+
+    override fun write(value: FogWatch, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -11486,6 +13660,309 @@ public object FfiConverterTypePendingDelivery: FfiConverter<PendingDelivery, Lon
     override fun allocationSize(value: PendingDelivery) = 8UL
 
     override fun write(value: PendingDelivery, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * The end of a job that is waited for. Releasing it leaves the job as it is.
+ */
+public interface PendingJobInterface {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The job goes on.
+     */
+    fun `cancel`()
+
+    /**
+     * Waits until all tasks of the job have ended. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::Cancelled`] if the wait was given up, and those of
+     * every call of a [`FogClient`]: then waiting again goes on.
+     */
+    suspend fun `wait`(): JobStatus
+
+    companion object
+}
+
+/**
+ * The end of a job that is waited for. Releasing it leaves the job as it is.
+ */
+open class PendingJob: Disposable, AutoCloseable, PendingJobInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_pendingjob(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_pendingjob(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The job goes on.
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendingjob_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Waits until all tasks of the job have ended. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::Cancelled`] if the wait was given up, and those of
+     * every call of a [`FogClient`]: then waiting again goes on.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `wait`() : JobStatus {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendingjob_wait(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeJobStatus.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePendingJob: FfiConverter<PendingJob, Long> {
+    override fun lower(value: PendingJob): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): PendingJob {
+        return PendingJob(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): PendingJob {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: PendingJob) = 8UL
+
+    override fun write(value: PendingJob, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -18169,6 +20646,207 @@ public object FfiConverterTypeEvaluation: FfiConverterRustBuffer<Evaluation> {
 
 
 /**
+ * How a coordinator is made. What is left out keeps the library's default.
+ */
+data class FogCoordinatorOptions (
+    /**
+     * The address it accepts links at, of which port 0 is any that is free; without one,
+     * `127.0.0.1:0`.
+     */
+    val `listen`: kotlin.String? = null
+    ,
+    /**
+     * Mix layers that a task crosses on its way, 1 to 4; without a number, 1.
+     */
+    val `layers`: kotlin.UByte? = null
+    ,
+    /**
+     * How long each mixnode holds a packet in the mean, in milliseconds; without a number, 5.
+     */
+    val `delayMs`: kotlin.ULong? = null
+    ,
+    /**
+     * How tasks come to nodes: `optimised`, `round_robin`, `least_loaded`, `affinity`, `proximity`,
+     * `privacy_aware` or `random`; without a name, `least_loaded`.
+     */
+    val `placement`: kotlin.String? = null
+    ,
+    /**
+     * Base units its owner's account begins with, at the first start; without a number, a million
+     * credits.
+     */
+    val `endowment`: kotlin.String? = null
+    ,
+    /**
+     * Most nodes, 1 to 4,095; without a number, 256.
+     */
+    val `nodesMax`: kotlin.UInt? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogCoordinatorOptions: FfiConverterRustBuffer<FogCoordinatorOptions> {
+    override fun read(buf: ByteBuffer): FogCoordinatorOptions {
+        return FogCoordinatorOptions(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalUByte.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogCoordinatorOptions) = (
+            FfiConverterOptionalString.allocationSize(value.`listen`) +
+            FfiConverterOptionalUByte.allocationSize(value.`layers`) +
+            FfiConverterOptionalULong.allocationSize(value.`delayMs`) +
+            FfiConverterOptionalString.allocationSize(value.`placement`) +
+            FfiConverterOptionalString.allocationSize(value.`endowment`) +
+            FfiConverterOptionalUInt.allocationSize(value.`nodesMax`)
+    )
+
+    override fun write(value: FogCoordinatorOptions, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`listen`, buf)
+            FfiConverterOptionalUByte.write(value.`layers`, buf)
+            FfiConverterOptionalULong.write(value.`delayMs`, buf)
+            FfiConverterOptionalString.write(value.`placement`, buf)
+            FfiConverterOptionalString.write(value.`endowment`, buf)
+            FfiConverterOptionalUInt.write(value.`nodesMax`, buf)
+    }
+}
+
+
+
+/**
+ * Something that happened in a fog. What its kind does not have is missing or 0.
+ */
+data class FogEvent (
+    /**
+     * What it tells; nothing if this version of the library does not know it.
+     */
+    val `kind`: FogEventKind?
+    ,
+    /**
+     * Its number: watching goes on behind it.
+     */
+    val `number`: kotlin.ULong
+    ,
+    /**
+     * When it was, by the coordinator's clock.
+     */
+    val `atUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * The job it is about.
+     */
+    val `job`: kotlin.String?
+    ,
+    /**
+     * The task it is about.
+     */
+    val `task`: kotlin.String?
+    ,
+    /**
+     * The node a task goes to.
+     */
+    val `node`: kotlin.String?
+    ,
+    /**
+     * The attempt that begins, from 1, or the attempts that were begun.
+     */
+    val `attempts`: kotlin.UInt
+    ,
+    /**
+     * How a task ended.
+     */
+    val `state`: FogTaskState?
+    ,
+    /**
+     * What was paid for a task that ended.
+     */
+    val `paid`: kotlin.String
+    ,
+    /**
+     * Tasks of a job that was admitted.
+     */
+    val `tasks`: kotlin.UInt
+    ,
+    /**
+     * Events that are forgotten; 0 if nobody can tell how many.
+     */
+    val `missed`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogEvent: FfiConverterRustBuffer<FogEvent> {
+    override fun read(buf: ByteBuffer): FogEvent {
+        return FogEvent(
+            FfiConverterOptionalTypeFogEventKind.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalTypeFogTaskState.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogEvent) = (
+            FfiConverterOptionalTypeFogEventKind.allocationSize(value.`kind`) +
+            FfiConverterULong.allocationSize(value.`number`) +
+            FfiConverterOptionalULong.allocationSize(value.`atUnixMs`) +
+            FfiConverterOptionalString.allocationSize(value.`job`) +
+            FfiConverterOptionalString.allocationSize(value.`task`) +
+            FfiConverterOptionalString.allocationSize(value.`node`) +
+            FfiConverterUInt.allocationSize(value.`attempts`) +
+            FfiConverterOptionalTypeFogTaskState.allocationSize(value.`state`) +
+            FfiConverterString.allocationSize(value.`paid`) +
+            FfiConverterUInt.allocationSize(value.`tasks`) +
+            FfiConverterULong.allocationSize(value.`missed`)
+    )
+
+    override fun write(value: FogEvent, buf: ByteBuffer) {
+            FfiConverterOptionalTypeFogEventKind.write(value.`kind`, buf)
+            FfiConverterULong.write(value.`number`, buf)
+            FfiConverterOptionalULong.write(value.`atUnixMs`, buf)
+            FfiConverterOptionalString.write(value.`job`, buf)
+            FfiConverterOptionalString.write(value.`task`, buf)
+            FfiConverterOptionalString.write(value.`node`, buf)
+            FfiConverterUInt.write(value.`attempts`, buf)
+            FfiConverterOptionalTypeFogTaskState.write(value.`state`, buf)
+            FfiConverterString.write(value.`paid`, buf)
+            FfiConverterUInt.write(value.`tasks`, buf)
+            FfiConverterULong.write(value.`missed`, buf)
+    }
+}
+
+
+
+/**
  * A job to be placed.
  */
 data class FogJob (
@@ -18393,6 +21071,592 @@ public object FfiConverterTypeFogJob: FfiConverterRustBuffer<FogJob> {
 
 
 /**
+ * What all tasks of a job have in common. What is left out keeps the library's default.
+ */
+data class FogJobOptions (
+    /**
+     * Names the job, 32 hexadecimal digits; at random if it is left out. Submitted once more it is
+     * the same job.
+     */
+    val `id`: kotlin.String? = null
+    ,
+    /**
+     * What each task may use.
+     */
+    val `limits`: Limits? = null
+    ,
+    /**
+     * Fuel each will take, as well as one can tell; a tenth of its limit if it is left out.
+     */
+    val `fuelEstimate`: kotlin.ULong? = null
+    ,
+    /**
+     * Most base units that are paid for each; a credit if it is left out.
+     */
+    val `maxPrice`: kotlin.String? = null
+    ,
+    /**
+     * How urgent it is.
+     */
+    val `priority`: Priority? = null
+    ,
+    /**
+     * How well its tasks are hidden: `public`, `private`, `confidential` or `secret`.
+     */
+    val `privacy`: kotlin.String? = null
+    ,
+    /**
+     * Whether each may write a log, tell its progress and keep checkpoints.
+     */
+    val `hostCalls`: kotlin.Boolean = false
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogJobOptions: FfiConverterRustBuffer<FogJobOptions> {
+    override fun read(buf: ByteBuffer): FogJobOptions {
+        return FogJobOptions(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeLimits.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypePriority.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogJobOptions) = (
+            FfiConverterOptionalString.allocationSize(value.`id`) +
+            FfiConverterOptionalTypeLimits.allocationSize(value.`limits`) +
+            FfiConverterOptionalULong.allocationSize(value.`fuelEstimate`) +
+            FfiConverterOptionalString.allocationSize(value.`maxPrice`) +
+            FfiConverterOptionalTypePriority.allocationSize(value.`priority`) +
+            FfiConverterOptionalString.allocationSize(value.`privacy`) +
+            FfiConverterBoolean.allocationSize(value.`hostCalls`)
+    )
+
+    override fun write(value: FogJobOptions, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`id`, buf)
+            FfiConverterOptionalTypeLimits.write(value.`limits`, buf)
+            FfiConverterOptionalULong.write(value.`fuelEstimate`, buf)
+            FfiConverterOptionalString.write(value.`maxPrice`, buf)
+            FfiConverterOptionalTypePriority.write(value.`priority`, buf)
+            FfiConverterOptionalString.write(value.`privacy`, buf)
+            FfiConverterBoolean.write(value.`hostCalls`, buf)
+    }
+}
+
+
+
+/**
+ * A node of a fog, as its coordinator knows it.
+ */
+data class FogMember (
+    /**
+     * The node, 64 hexadecimal digits.
+     */
+    val `id`: kotlin.String
+    ,
+    /**
+     * The mix layer it is in; nothing for a node that computes.
+     */
+    val `layer`: kotlin.UByte?
+    ,
+    /**
+     * `edge_device`, `relay`, `mixnode`, `compute` or `gateway`.
+     */
+    val `kind`: kotlin.String
+    ,
+    /**
+     * Where it accepts links.
+     */
+    val `address`: kotlin.String
+    ,
+    /**
+     * `active`, `idle`, `busy`, `suspect`, `draining`, `maintenance` or `offline`.
+     */
+    val `status`: kotlin.String
+    ,
+    /**
+     * Whether it is left alone because it failed at its tasks.
+     */
+    val `barred`: kotlin.Boolean
+    ,
+    /**
+     * Whether its link to the coordinator is up.
+     */
+    val `linked`: kotlin.Boolean
+    ,
+    /**
+     * Thousandths of a processor that it lends.
+     */
+    val `cpuMillis`: kotlin.ULong
+    ,
+    /**
+     * Memory that it lends.
+     */
+    val `memoryBytes`: kotlin.ULong
+    ,
+    /**
+     * Thousandths of a processor that nothing is promised of.
+     */
+    val `freeCpuMillis`: kotlin.ULong
+    ,
+    /**
+     * Memory that nothing is promised of.
+     */
+    val `freeMemoryBytes`: kotlin.ULong
+    ,
+    /**
+     * Fuel one of its processors burns in a second.
+     */
+    val `fuelPerSecond`: kotlin.ULong
+    ,
+    /**
+     * Base units it asks for 10⁹ fuel.
+     */
+    val `pricePerGigafuel`: kotlin.String
+    ,
+    /**
+     * Time of a message to it and back.
+     */
+    val `latencyMs`: kotlin.Double
+    ,
+    /**
+     * How likely it is to finish what it takes, 0 to 1.
+     */
+    val `trust`: kotlin.Double
+    ,
+    /**
+     * Tasks it has.
+     */
+    val `running`: kotlin.UInt
+    ,
+    /**
+     * Tasks that wait for it.
+     */
+    val `waiting`: kotlin.UInt
+    ,
+    /**
+     * Where it is among the others, once round trips were measured.
+     */
+    val `place`: FogPlace?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogMember: FfiConverterRustBuffer<FogMember> {
+    override fun read(buf: ByteBuffer): FogMember {
+        return FogMember(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalUByte.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalTypeFogPlace.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogMember) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterOptionalUByte.allocationSize(value.`layer`) +
+            FfiConverterString.allocationSize(value.`kind`) +
+            FfiConverterString.allocationSize(value.`address`) +
+            FfiConverterString.allocationSize(value.`status`) +
+            FfiConverterBoolean.allocationSize(value.`barred`) +
+            FfiConverterBoolean.allocationSize(value.`linked`) +
+            FfiConverterULong.allocationSize(value.`cpuMillis`) +
+            FfiConverterULong.allocationSize(value.`memoryBytes`) +
+            FfiConverterULong.allocationSize(value.`freeCpuMillis`) +
+            FfiConverterULong.allocationSize(value.`freeMemoryBytes`) +
+            FfiConverterULong.allocationSize(value.`fuelPerSecond`) +
+            FfiConverterString.allocationSize(value.`pricePerGigafuel`) +
+            FfiConverterDouble.allocationSize(value.`latencyMs`) +
+            FfiConverterDouble.allocationSize(value.`trust`) +
+            FfiConverterUInt.allocationSize(value.`running`) +
+            FfiConverterUInt.allocationSize(value.`waiting`) +
+            FfiConverterOptionalTypeFogPlace.allocationSize(value.`place`)
+    )
+
+    override fun write(value: FogMember, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterOptionalUByte.write(value.`layer`, buf)
+            FfiConverterString.write(value.`kind`, buf)
+            FfiConverterString.write(value.`address`, buf)
+            FfiConverterString.write(value.`status`, buf)
+            FfiConverterBoolean.write(value.`barred`, buf)
+            FfiConverterBoolean.write(value.`linked`, buf)
+            FfiConverterULong.write(value.`cpuMillis`, buf)
+            FfiConverterULong.write(value.`memoryBytes`, buf)
+            FfiConverterULong.write(value.`freeCpuMillis`, buf)
+            FfiConverterULong.write(value.`freeMemoryBytes`, buf)
+            FfiConverterULong.write(value.`fuelPerSecond`, buf)
+            FfiConverterString.write(value.`pricePerGigafuel`, buf)
+            FfiConverterDouble.write(value.`latencyMs`, buf)
+            FfiConverterDouble.write(value.`trust`, buf)
+            FfiConverterUInt.write(value.`running`, buf)
+            FfiConverterUInt.write(value.`waiting`, buf)
+            FfiConverterOptionalTypeFogPlace.write(value.`place`, buf)
+    }
+}
+
+
+
+/**
+ * How a node of a fog is made. What is left out keeps the library's default.
+ */
+data class FogNodeOptions (
+    /**
+     * The mix layer it is in, from 0; without one it computes.
+     */
+    val `layer`: kotlin.UByte? = null
+    ,
+    /**
+     * The address it accepts links at, of which port 0 is any that is free; without one,
+     * `127.0.0.1:0`.
+     */
+    val `listen`: kotlin.String? = null
+    ,
+    /**
+     * When and how much it lends.
+     */
+    val `policy`: HarvestPolicy? = null
+    ,
+    /**
+     * Reads the device; without one, its own sensors do.
+     */
+    val `probe`: DeviceProbe? = null
+    ,
+    /**
+     * Base units it asks for 10⁹ fuel; without a number, a credit.
+     */
+    val `pricePerGigafuel`: kotlin.String? = null
+    ,
+    /**
+     * From one report to its coordinator to the next, in milliseconds; without a number, 30 seconds.
+     */
+    val `heartbeatMs`: kotlin.ULong? = null
+    ,
+    /**
+     * Nodes that share this machine, itself included: it promises its part; without a number, 1.
+     */
+    val `nodesOnMachine`: kotlin.UShort? = null
+
+): Disposable{
+
+
+
+
+
+    @Suppress("UNNECESSARY_SAFE_CALL") // codegen is much simpler if we unconditionally emit safe calls here
+    override fun destroy() {
+
+    Disposable.destroy(
+        this.`layer`,
+        this.`listen`,
+        this.`policy`,
+        this.`probe`,
+        this.`pricePerGigafuel`,
+        this.`heartbeatMs`,
+        this.`nodesOnMachine`
+    )
+    }
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogNodeOptions: FfiConverterRustBuffer<FogNodeOptions> {
+    override fun read(buf: ByteBuffer): FogNodeOptions {
+        return FogNodeOptions(
+            FfiConverterOptionalUByte.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeHarvestPolicy.read(buf),
+            FfiConverterOptionalTypeDeviceProbe.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalUShort.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogNodeOptions) = (
+            FfiConverterOptionalUByte.allocationSize(value.`layer`) +
+            FfiConverterOptionalString.allocationSize(value.`listen`) +
+            FfiConverterOptionalTypeHarvestPolicy.allocationSize(value.`policy`) +
+            FfiConverterOptionalTypeDeviceProbe.allocationSize(value.`probe`) +
+            FfiConverterOptionalString.allocationSize(value.`pricePerGigafuel`) +
+            FfiConverterOptionalULong.allocationSize(value.`heartbeatMs`) +
+            FfiConverterOptionalUShort.allocationSize(value.`nodesOnMachine`)
+    )
+
+    override fun write(value: FogNodeOptions, buf: ByteBuffer) {
+            FfiConverterOptionalUByte.write(value.`layer`, buf)
+            FfiConverterOptionalString.write(value.`listen`, buf)
+            FfiConverterOptionalTypeHarvestPolicy.write(value.`policy`, buf)
+            FfiConverterOptionalTypeDeviceProbe.write(value.`probe`, buf)
+            FfiConverterOptionalString.write(value.`pricePerGigafuel`, buf)
+            FfiConverterOptionalULong.write(value.`heartbeatMs`, buf)
+            FfiConverterOptionalUShort.write(value.`nodesOnMachine`, buf)
+    }
+}
+
+
+
+/**
+ * How a node of a fog is, as far as it can tell itself.
+ */
+data class FogNodeStatus (
+    /**
+     * Whether its coordinator has let it in, on the link that is there now.
+     */
+    val `joined`: kotlin.Boolean
+    ,
+    /**
+     * Whether it lends compute now.
+     */
+    val `lends`: kotlin.Boolean
+    ,
+    /**
+     * Why it was not let in, or could not reach its coordinator, the last time that it tried.
+     */
+    val `trouble`: kotlin.String?
+    ,
+    /**
+     * Whether it has ended.
+     */
+    val `ended`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogNodeStatus: FfiConverterRustBuffer<FogNodeStatus> {
+    override fun read(buf: ByteBuffer): FogNodeStatus {
+        return FogNodeStatus(
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogNodeStatus) = (
+            FfiConverterBoolean.allocationSize(value.`joined`) +
+            FfiConverterBoolean.allocationSize(value.`lends`) +
+            FfiConverterOptionalString.allocationSize(value.`trouble`) +
+            FfiConverterBoolean.allocationSize(value.`ended`)
+    )
+
+    override fun write(value: FogNodeStatus, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`joined`, buf)
+            FfiConverterBoolean.write(value.`lends`, buf)
+            FfiConverterOptionalString.write(value.`trouble`, buf)
+            FfiConverterBoolean.write(value.`ended`, buf)
+    }
+}
+
+
+
+/**
+ * Where a node is among the others: distances are round trip times.
+ */
+data class FogPlace (
+    /**
+     * Along three axes, in milliseconds.
+     */
+    val `positionMs`: List<kotlin.Double>
+    ,
+    /**
+     * How long the way to the network's core is, in milliseconds.
+     */
+    val `heightMs`: kotlin.Double
+    ,
+    /**
+     * By which share of a distance it expects to be wrong.
+     */
+    val `error`: kotlin.Double
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogPlace: FfiConverterRustBuffer<FogPlace> {
+    override fun read(buf: ByteBuffer): FogPlace {
+        return FogPlace(
+            FfiConverterSequenceDouble.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterDouble.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogPlace) = (
+            FfiConverterSequenceDouble.allocationSize(value.`positionMs`) +
+            FfiConverterDouble.allocationSize(value.`heightMs`) +
+            FfiConverterDouble.allocationSize(value.`error`)
+    )
+
+    override fun write(value: FogPlace, buf: ByteBuffer) {
+            FfiConverterSequenceDouble.write(value.`positionMs`, buf)
+            FfiConverterDouble.write(value.`heightMs`, buf)
+            FfiConverterDouble.write(value.`error`, buf)
+    }
+}
+
+
+
+/**
+ * The compute nodes of a fog at one moment, in numbers.
+ */
+data class FogSnapshot (
+    /**
+     * When, by the coordinator's clock.
+     */
+    val `atUnixMs`: kotlin.ULong
+    ,
+    /**
+     * How many of each kind, those that are gone included.
+     */
+    val `kinds`: Map<kotlin.String, kotlin.ULong>
+    ,
+    /**
+     * How many of each status.
+     */
+    val `statuses`: Map<kotlin.String, kotlin.ULong>
+    ,
+    /**
+     * Thousandths of a processor that those lend that are there.
+     */
+    val `cpuMillis`: kotlin.ULong
+    ,
+    /**
+     * Memory that they lend.
+     */
+    val `memoryBytes`: kotlin.ULong
+    ,
+    /**
+     * Thousandths of a processor that nothing is promised of.
+     */
+    val `freeCpuMillis`: kotlin.ULong
+    ,
+    /**
+     * Memory that nothing is promised of.
+     */
+    val `freeMemoryBytes`: kotlin.ULong
+    ,
+    /**
+     * Tasks that run on them.
+     */
+    val `running`: kotlin.ULong
+    ,
+    /**
+     * Tasks that wait for them.
+     */
+    val `waiting`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogSnapshot: FfiConverterRustBuffer<FogSnapshot> {
+    override fun read(buf: ByteBuffer): FogSnapshot {
+        return FogSnapshot(
+            FfiConverterULong.read(buf),
+            FfiConverterMapStringULong.read(buf),
+            FfiConverterMapStringULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogSnapshot) = (
+            FfiConverterULong.allocationSize(value.`atUnixMs`) +
+            FfiConverterMapStringULong.allocationSize(value.`kinds`) +
+            FfiConverterMapStringULong.allocationSize(value.`statuses`) +
+            FfiConverterULong.allocationSize(value.`cpuMillis`) +
+            FfiConverterULong.allocationSize(value.`memoryBytes`) +
+            FfiConverterULong.allocationSize(value.`freeCpuMillis`) +
+            FfiConverterULong.allocationSize(value.`freeMemoryBytes`) +
+            FfiConverterULong.allocationSize(value.`running`) +
+            FfiConverterULong.allocationSize(value.`waiting`)
+    )
+
+    override fun write(value: FogSnapshot, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`atUnixMs`, buf)
+            FfiConverterMapStringULong.write(value.`kinds`, buf)
+            FfiConverterMapStringULong.write(value.`statuses`, buf)
+            FfiConverterULong.write(value.`cpuMillis`, buf)
+            FfiConverterULong.write(value.`memoryBytes`, buf)
+            FfiConverterULong.write(value.`freeCpuMillis`, buf)
+            FfiConverterULong.write(value.`freeMemoryBytes`, buf)
+            FfiConverterULong.write(value.`running`, buf)
+            FfiConverterULong.write(value.`waiting`, buf)
+    }
+}
+
+
+
+/**
  * What a fog has done so far. Amounts are decimal text of base units.
  */
 data class FogStats (
@@ -18450,6 +21714,149 @@ public object FfiConverterTypeFogStats: FfiConverterRustBuffer<FogStats> {
             FfiConverterULong.write(value.`failed`, buf)
             FfiConverterString.write(value.`available`, buf)
             FfiConverterString.write(value.`paid`, buf)
+    }
+}
+
+
+
+/**
+ * What a token grants. What is left out keeps the library's default.
+ */
+data class FogTokenOptions (
+    /**
+     * On whose account; the owner's if it is left out.
+     */
+    val `account`: kotlin.String? = null
+    ,
+    /**
+     * What it permits: of `submit`, `cancel`, `query`, `drain` and `maintain`; the first three if it is
+     * left out.
+     */
+    val `actions`: List<kotlin.String>? = null
+    ,
+    /**
+     * Most tasks that may be submitted with it; a million if it is left out.
+     */
+    val `tasksMax`: kotlin.ULong? = null
+    ,
+    /**
+     * Most base units that may be reserved for them; a thousand credits if it is left out.
+     */
+    val `maxSpend`: kotlin.String? = null
+    ,
+    /**
+     * How long it is good, from now on, in milliseconds; 30 days if it is left out.
+     */
+    val `validForMs`: kotlin.ULong? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogTokenOptions: FfiConverterRustBuffer<FogTokenOptions> {
+    override fun read(buf: ByteBuffer): FogTokenOptions {
+        return FogTokenOptions(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalSequenceString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogTokenOptions) = (
+            FfiConverterOptionalString.allocationSize(value.`account`) +
+            FfiConverterOptionalSequenceString.allocationSize(value.`actions`) +
+            FfiConverterOptionalULong.allocationSize(value.`tasksMax`) +
+            FfiConverterOptionalString.allocationSize(value.`maxSpend`) +
+            FfiConverterOptionalULong.allocationSize(value.`validForMs`)
+    )
+
+    override fun write(value: FogTokenOptions, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`account`, buf)
+            FfiConverterOptionalSequenceString.write(value.`actions`, buf)
+            FfiConverterOptionalULong.write(value.`tasksMax`, buf)
+            FfiConverterOptionalString.write(value.`maxSpend`, buf)
+            FfiConverterOptionalULong.write(value.`validForMs`, buf)
+    }
+}
+
+
+
+/**
+ * What a fog looks like.
+ */
+data class FogTopology (
+    /**
+     * When, by the coordinator's clock.
+     */
+    val `atUnixMs`: kotlin.ULong
+    ,
+    /**
+     * The coordinator, 64 hexadecimal digits.
+     */
+    val `coordinator`: kotlin.String
+    ,
+    /**
+     * Where the coordinator is among its nodes.
+     */
+    val `place`: FogPlace
+    ,
+    /**
+     * Every node that is there.
+     */
+    val `members`: List<FogMember>
+    ,
+    /**
+     * How it was before, the oldest first: at most 100 snapshots since the coordinator was started.
+     */
+    val `history`: List<FogSnapshot>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogTopology: FfiConverterRustBuffer<FogTopology> {
+    override fun read(buf: ByteBuffer): FogTopology {
+        return FogTopology(
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeFogPlace.read(buf),
+            FfiConverterSequenceTypeFogMember.read(buf),
+            FfiConverterSequenceTypeFogSnapshot.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FogTopology) = (
+            FfiConverterULong.allocationSize(value.`atUnixMs`) +
+            FfiConverterString.allocationSize(value.`coordinator`) +
+            FfiConverterTypeFogPlace.allocationSize(value.`place`) +
+            FfiConverterSequenceTypeFogMember.allocationSize(value.`members`) +
+            FfiConverterSequenceTypeFogSnapshot.allocationSize(value.`history`)
+    )
+
+    override fun write(value: FogTopology, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`atUnixMs`, buf)
+            FfiConverterString.write(value.`coordinator`, buf)
+            FfiConverterTypeFogPlace.write(value.`place`, buf)
+            FfiConverterSequenceTypeFogMember.write(value.`members`, buf)
+            FfiConverterSequenceTypeFogSnapshot.write(value.`history`, buf)
     }
 }
 
@@ -18790,6 +22197,220 @@ public object FfiConverterTypeIndividual: FfiConverterRustBuffer<Individual> {
             FfiConverterSequenceDouble.write(value.`genes`, buf)
             FfiConverterSequenceDouble.write(value.`objectives`, buf)
             FfiConverterDouble.write(value.`violation`, buf)
+    }
+}
+
+
+
+/**
+ * How a job of a fog stands. Amounts are decimal text of base units.
+ */
+data class JobStatus (
+    /**
+     * The job, 32 hexadecimal digits.
+     */
+    val `id`: kotlin.String
+    ,
+    /**
+     * Who pays for it.
+     */
+    val `account`: kotlin.String
+    ,
+    /**
+     * How urgent it is.
+     */
+    val `priority`: Priority
+    ,
+    /**
+     * How well its tasks are hidden: `public`, `private`, `confidential` or `secret`.
+     */
+    val `privacy`: kotlin.String
+    ,
+    /**
+     * When it was submitted, by the coordinator's clock.
+     */
+    val `submittedUnixMs`: kotlin.ULong
+    ,
+    /**
+     * Tasks that ended with an output.
+     */
+    val `succeeded`: kotlin.ULong
+    ,
+    /**
+     * Tasks that ended with an error.
+     */
+    val `failed`: kotlin.ULong
+    ,
+    /**
+     * Tasks that were cancelled or given up.
+     */
+    val `lost`: kotlin.ULong
+    ,
+    /**
+     * Tasks that have not ended.
+     */
+    val `open`: kotlin.ULong
+    ,
+    /**
+     * What was paid for its tasks.
+     */
+    val `paid`: kotlin.String
+    ,
+    /**
+     * What is reserved for those that have not ended.
+     */
+    val `reserved`: kotlin.String
+    ,
+    /**
+     * What was reserved and came back.
+     */
+    val `released`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeJobStatus: FfiConverterRustBuffer<JobStatus> {
+    override fun read(buf: ByteBuffer): JobStatus {
+        return JobStatus(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypePriority.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: JobStatus) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`account`) +
+            FfiConverterTypePriority.allocationSize(value.`priority`) +
+            FfiConverterString.allocationSize(value.`privacy`) +
+            FfiConverterULong.allocationSize(value.`submittedUnixMs`) +
+            FfiConverterULong.allocationSize(value.`succeeded`) +
+            FfiConverterULong.allocationSize(value.`failed`) +
+            FfiConverterULong.allocationSize(value.`lost`) +
+            FfiConverterULong.allocationSize(value.`open`) +
+            FfiConverterString.allocationSize(value.`paid`) +
+            FfiConverterString.allocationSize(value.`reserved`) +
+            FfiConverterString.allocationSize(value.`released`)
+    )
+
+    override fun write(value: JobStatus, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`account`, buf)
+            FfiConverterTypePriority.write(value.`priority`, buf)
+            FfiConverterString.write(value.`privacy`, buf)
+            FfiConverterULong.write(value.`submittedUnixMs`, buf)
+            FfiConverterULong.write(value.`succeeded`, buf)
+            FfiConverterULong.write(value.`failed`, buf)
+            FfiConverterULong.write(value.`lost`, buf)
+            FfiConverterULong.write(value.`open`, buf)
+            FfiConverterString.write(value.`paid`, buf)
+            FfiConverterString.write(value.`reserved`, buf)
+            FfiConverterString.write(value.`released`, buf)
+    }
+}
+
+
+
+/**
+ * How a task of a job stands.
+ */
+data class JobTask (
+    /**
+     * The task, 32 hexadecimal digits.
+     */
+    val `id`: kotlin.String
+    ,
+    /**
+     * Its job.
+     */
+    val `job`: kotlin.String
+    ,
+    /**
+     * Where it is.
+     */
+    val `state`: FogTaskState
+    ,
+    /**
+     * Attempts that were begun.
+     */
+    val `attempts`: kotlin.UInt
+    ,
+    /**
+     * The node that has it, or had it last.
+     */
+    val `node`: kotlin.String?
+    ,
+    /**
+     * What was paid for it.
+     */
+    val `paid`: kotlin.String
+    ,
+    /**
+     * When it last changed, by the coordinator's clock.
+     */
+    val `changedUnixMs`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeJobTask: FfiConverterRustBuffer<JobTask> {
+    override fun read(buf: ByteBuffer): JobTask {
+        return JobTask(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeFogTaskState.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: JobTask) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`job`) +
+            FfiConverterTypeFogTaskState.allocationSize(value.`state`) +
+            FfiConverterUInt.allocationSize(value.`attempts`) +
+            FfiConverterOptionalString.allocationSize(value.`node`) +
+            FfiConverterString.allocationSize(value.`paid`) +
+            FfiConverterULong.allocationSize(value.`changedUnixMs`)
+    )
+
+    override fun write(value: JobTask, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`job`, buf)
+            FfiConverterTypeFogTaskState.write(value.`state`, buf)
+            FfiConverterUInt.write(value.`attempts`, buf)
+            FfiConverterOptionalString.write(value.`node`, buf)
+            FfiConverterString.write(value.`paid`, buf)
+            FfiConverterULong.write(value.`changedUnixMs`, buf)
     }
 }
 
@@ -26591,6 +30212,128 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
 
 
 /**
+ * What a [`FogEvent`] tells.
+ */
+
+enum class FogEventKind {
+
+    /**
+     * A job was admitted.
+     */
+    ADMITTED,
+    /**
+     * A task goes to a node.
+     */
+    ASSIGNED,
+    /**
+     * An attempt came to nothing: its task waits again.
+     */
+    QUEUED,
+    /**
+     * A task ended.
+     */
+    ENDED,
+    /**
+     * All tasks of a job have ended.
+     */
+    JOB_ENDED,
+    /**
+     * The watcher was so slow, or away for so long, that events are forgotten.
+     */
+    LAGGED;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogEventKind: FfiConverterRustBuffer<FogEventKind> {
+    override fun read(buf: ByteBuffer) = try {
+
+        FogEventKind.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: FogEventKind) = 4UL
+
+    override fun write(value: FogEventKind, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * Where a task of a fog is.
+ */
+
+enum class FogTaskState {
+
+    /**
+     * It waits for a node.
+     */
+    QUEUED,
+    /**
+     * A node has it.
+     */
+    ASSIGNED,
+    /**
+     * It ended with an output.
+     */
+    SUCCEEDED,
+    /**
+     * It ended with an error.
+     */
+    FAILED,
+    /**
+     * It was cancelled.
+     */
+    CANCELLED,
+    /**
+     * It was given up after its last attempt.
+     */
+    LOST;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFogTaskState: FfiConverterRustBuffer<FogTaskState> {
+    override fun read(buf: ByteBuffer) = try {
+
+        FogTaskState.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: FogTaskState) = 4UL
+
+    override fun write(value: FogTaskState, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * What the genomes of a problem are.
  */
 sealed class Genome {
@@ -31122,6 +34865,70 @@ public object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.ByteA
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeDeviceProbe: FfiConverterRustBuffer<DeviceProbe?> {
+    override fun read(buf: ByteBuffer): DeviceProbe? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeDeviceProbe.read(buf)
+    }
+
+    override fun allocationSize(value: DeviceProbe?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeDeviceProbe.allocationSize(value)
+        }
+    }
+
+    override fun write(value: DeviceProbe?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeDeviceProbe.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeHarvestPolicy: FfiConverterRustBuffer<HarvestPolicy?> {
+    override fun read(buf: ByteBuffer): HarvestPolicy? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeHarvestPolicy.read(buf)
+    }
+
+    override fun allocationSize(value: HarvestPolicy?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeHarvestPolicy.allocationSize(value)
+        }
+    }
+
+    override fun write(value: HarvestPolicy?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeHarvestPolicy.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeMixnetMessage: FfiConverterRustBuffer<MixnetMessage?> {
     override fun read(buf: ByteBuffer): MixnetMessage? {
         if (buf.get().toInt() == 0) {
@@ -31336,6 +35143,198 @@ public object FfiConverterOptionalTypeEconomyReceipt: FfiConverterRustBuffer<Eco
         } else {
             buf.put(1)
             FfiConverterTypeEconomyReceipt.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeFogCoordinatorOptions: FfiConverterRustBuffer<FogCoordinatorOptions?> {
+    override fun read(buf: ByteBuffer): FogCoordinatorOptions? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeFogCoordinatorOptions.read(buf)
+    }
+
+    override fun allocationSize(value: FogCoordinatorOptions?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeFogCoordinatorOptions.allocationSize(value)
+        }
+    }
+
+    override fun write(value: FogCoordinatorOptions?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeFogCoordinatorOptions.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeFogEvent: FfiConverterRustBuffer<FogEvent?> {
+    override fun read(buf: ByteBuffer): FogEvent? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeFogEvent.read(buf)
+    }
+
+    override fun allocationSize(value: FogEvent?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeFogEvent.allocationSize(value)
+        }
+    }
+
+    override fun write(value: FogEvent?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeFogEvent.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeFogJobOptions: FfiConverterRustBuffer<FogJobOptions?> {
+    override fun read(buf: ByteBuffer): FogJobOptions? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeFogJobOptions.read(buf)
+    }
+
+    override fun allocationSize(value: FogJobOptions?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeFogJobOptions.allocationSize(value)
+        }
+    }
+
+    override fun write(value: FogJobOptions?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeFogJobOptions.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeFogNodeOptions: FfiConverterRustBuffer<FogNodeOptions?> {
+    override fun read(buf: ByteBuffer): FogNodeOptions? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeFogNodeOptions.read(buf)
+    }
+
+    override fun allocationSize(value: FogNodeOptions?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeFogNodeOptions.allocationSize(value)
+        }
+    }
+
+    override fun write(value: FogNodeOptions?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeFogNodeOptions.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeFogPlace: FfiConverterRustBuffer<FogPlace?> {
+    override fun read(buf: ByteBuffer): FogPlace? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeFogPlace.read(buf)
+    }
+
+    override fun allocationSize(value: FogPlace?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeFogPlace.allocationSize(value)
+        }
+    }
+
+    override fun write(value: FogPlace?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeFogPlace.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeFogTokenOptions: FfiConverterRustBuffer<FogTokenOptions?> {
+    override fun read(buf: ByteBuffer): FogTokenOptions? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeFogTokenOptions.read(buf)
+    }
+
+    override fun allocationSize(value: FogTokenOptions?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeFogTokenOptions.allocationSize(value)
+        }
+    }
+
+    override fun write(value: FogTokenOptions?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeFogTokenOptions.write(value, buf)
         }
     }
 }
@@ -31826,6 +35825,70 @@ public object FfiConverterOptionalTypeEnded: FfiConverterRustBuffer<Ended?> {
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeFogEventKind: FfiConverterRustBuffer<FogEventKind?> {
+    override fun read(buf: ByteBuffer): FogEventKind? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeFogEventKind.read(buf)
+    }
+
+    override fun allocationSize(value: FogEventKind?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeFogEventKind.allocationSize(value)
+        }
+    }
+
+    override fun write(value: FogEventKind?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeFogEventKind.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeFogTaskState: FfiConverterRustBuffer<FogTaskState?> {
+    override fun read(buf: ByteBuffer): FogTaskState? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeFogTaskState.read(buf)
+    }
+
+    override fun allocationSize(value: FogTaskState?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeFogTaskState.allocationSize(value)
+        }
+    }
+
+    override fun write(value: FogTaskState?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeFogTaskState.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeMeshEvent: FfiConverterRustBuffer<MeshEvent?> {
     override fun read(buf: ByteBuffer): MeshEvent? {
         if (buf.get().toInt() == 0) {
@@ -32040,6 +36103,38 @@ public object FfiConverterOptionalTypeTier: FfiConverterRustBuffer<Tier?> {
         } else {
             buf.put(1)
             FfiConverterTypeTier.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalSequenceString: FfiConverterRustBuffer<List<kotlin.String>?> {
+    override fun read(buf: ByteBuffer): List<kotlin.String>? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterSequenceString.read(buf)
+    }
+
+    override fun allocationSize(value: List<kotlin.String>?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterSequenceString.allocationSize(value)
+        }
+    }
+
+    override fun write(value: List<kotlin.String>?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterSequenceString.write(value, buf)
         }
     }
 }
@@ -32442,6 +36537,62 @@ public object FfiConverterSequenceTypeFogJob: FfiConverterRustBuffer<List<FogJob
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeFogMember: FfiConverterRustBuffer<List<FogMember>> {
+    override fun read(buf: ByteBuffer): List<FogMember> {
+        val len = buf.getInt()
+        return List<FogMember>(len) {
+            FfiConverterTypeFogMember.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<FogMember>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeFogMember.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<FogMember>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeFogMember.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeFogSnapshot: FfiConverterRustBuffer<List<FogSnapshot>> {
+    override fun read(buf: ByteBuffer): List<FogSnapshot> {
+        val len = buf.getInt()
+        return List<FogSnapshot>(len) {
+            FfiConverterTypeFogSnapshot.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<FogSnapshot>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeFogSnapshot.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<FogSnapshot>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeFogSnapshot.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeHop: FfiConverterRustBuffer<List<Hop>> {
     override fun read(buf: ByteBuffer): List<Hop> {
         val len = buf.getInt()
@@ -32488,6 +36639,62 @@ public object FfiConverterSequenceTypeIndividual: FfiConverterRustBuffer<List<In
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeIndividual.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeJobStatus: FfiConverterRustBuffer<List<JobStatus>> {
+    override fun read(buf: ByteBuffer): List<JobStatus> {
+        val len = buf.getInt()
+        return List<JobStatus>(len) {
+            FfiConverterTypeJobStatus.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<JobStatus>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeJobStatus.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<JobStatus>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeJobStatus.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeJobTask: FfiConverterRustBuffer<List<JobTask>> {
+    override fun read(buf: ByteBuffer): List<JobTask> {
+        val len = buf.getInt()
+        return List<JobTask>(len) {
+            FfiConverterTypeJobTask.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<JobTask>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeJobTask.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<JobTask>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeJobTask.write(it, buf)
         }
     }
 }

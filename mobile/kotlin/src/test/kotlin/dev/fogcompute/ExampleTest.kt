@@ -27,6 +27,14 @@ class ExampleTest {
     }
 
     @Test
+    fun theFogOfTheExampleFinishesWhenANodeIsGone() {
+        val root = checkNotNull(System.getProperty("fog.root"))
+        val said = said { example.fog.main(arrayOf("$root/examples/wasm/words.wasm")) }
+        val counted = "every text was counted: true\n"
+        assertEquals("20 tasks in a fog of 3 nodes\na node is gone\n$counted", said)
+    }
+
+    @Test
     fun theProblemOfTheExampleIsSolved() {
         val fastest = "fastest: 6 nodes at 3.0 GHz, 2.5 s, 426 J\n"
         val thriftiest = "thriftiest: 3 nodes at 0.9 GHz, 10.0 s, 49 J\n"
