@@ -1,5 +1,6 @@
 //! Groups of up to sixteen, whose creator hands their key out.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chacha20poly1305::aead::{AeadInPlace, KeyInit};
@@ -154,21 +155,13 @@ impl GroupState {
     /// What a member may do; `None` if it is none.
     #[must_use]
     pub fn role(&self, fingerprint: &Fingerprint) -> Option<Role> {
-        self.member(fingerprint).map(|_| {
-            if *fingerprint == self.creator {
-                Role::Creator
-            } else {
-                Role::Member
-            }
-        })
+        role(&self.members, &self.creator, fingerprint)
     }
 
     /// A member.
     #[must_use]
     pub fn member(&self, fingerprint: &Fingerprint) -> Option<&Member> {
-        self.members
-            .iter()
-            .find(|member| member.fingerprint == *fingerprint)
+        find(&self.members, fingerprint)
     }
 
     /// Reads a body, and verifies its signature by the creator's key in the roster. That the creator sent
@@ -229,6 +222,11 @@ impl GroupState {
         encode_roster(&self.members, GROUP_MEMBERS_MAX)
     }
 
+    fn check(&self) -> Result<(), FormatError> {
+        let creator = check_roster(&self.name, &self.members, &self.creator)?;
+        signed_by(creator, &self.preimage()?, &self.signature)
+    }
+
     fn preimage(&self) -> Result<Vec<u8>, FormatError> {
         let mut bytes = STATE_DOMAIN.to_vec();
         bytes.extend(self.id.0);
@@ -238,25 +236,58 @@ impl GroupState {
         bytes.extend(Sha256::digest(&self.name));
         Ok(bytes)
     }
+}
 
-    fn check(&self) -> Result<(), FormatError> {
-        if self.name.len() > GROUP_NAME_BYTES_MAX {
-            return Err(FormatError::Length {
-                tag: 2,
-                actual: self.name.len(),
-            });
+fn find<'a>(members: &'a [Member], fingerprint: &Fingerprint) -> Option<&'a Member> {
+    let mut members = members.iter();
+    members.find(|member| member.fingerprint == *fingerprint)
+}
+
+/// What somebody may do in a group of any size; `None` if it is no member.
+pub(crate) fn role(
+    members: &[Member],
+    creator: &Fingerprint,
+    fingerprint: &Fingerprint,
+) -> Option<Role> {
+    find(members, fingerprint).map(|_| {
+        if fingerprint == creator {
+            Role::Creator
+        } else {
+            Role::Member
         }
-        let creator = self
-            .member(&self.creator)
-            .ok_or(FormatError::Value { tag: 6 })?;
-        if !creator
-            .verify_key
-            .verify(&self.preimage()?, &self.signature)
-        {
-            return Err(FormatError::Signature);
-        }
-        Ok(())
+    })
+}
+
+/// Looks whether a group of any size has a name that is not too long, and each member once; gives its creator, who
+/// has to be one of them.
+pub(crate) fn check_roster<'a>(
+    name: &str,
+    members: &'a [Member],
+    creator: &Fingerprint,
+) -> Result<&'a Member, FormatError> {
+    if name.len() > GROUP_NAME_BYTES_MAX {
+        return Err(FormatError::Length {
+            tag: 2,
+            actual: name.len(),
+        });
     }
+    let distinct: BTreeSet<_> = members.iter().map(|member| member.fingerprint).collect();
+    if distinct.len() < members.len() {
+        return Err(FormatError::Repeated { tag: 5 });
+    }
+    find(members, creator).ok_or(FormatError::Value { tag: 6 })
+}
+
+/// Looks whether a member signed something.
+pub(crate) fn signed_by(
+    member: &Member,
+    preimage: &[u8],
+    signature: &[u8; SIGNATURE_BYTES],
+) -> Result<(), FormatError> {
+    if member.verify_key.verify(preimage, signature) {
+        return Ok(());
+    }
+    Err(FormatError::Signature)
 }
 
 /// Writes who is in a group of at most so many members, which a byte says.
@@ -286,6 +317,7 @@ pub(crate) fn encode_roster(members: &[Member], limit: usize) -> Result<Vec<u8>,
     Ok(writer.finish())
 }
 
+/// Reads who is in a group of at most so many members: [`check_roster`] looks whether one is there twice.
 pub(crate) fn decode_roster(bytes: &[u8], limit: usize) -> Result<Vec<Member>, FormatError> {
     let mut reader = Reader::new(bytes);
     let count = usize::from(reader.u8()?);
@@ -295,7 +327,7 @@ pub(crate) fn decode_roster(bytes: &[u8], limit: usize) -> Result<Vec<Member>, F
             limit,
         });
     }
-    let mut members: Vec<Member> = Vec::with_capacity(count);
+    let mut members = Vec::with_capacity(count);
     for _ in 0..count {
         let fingerprint = Fingerprint::from_bytes(reader.array()?);
         let verify_key = VerifyKey::from_bytes(reader.array()?);
@@ -307,12 +339,6 @@ pub(crate) fn decode_roster(bytes: &[u8], limit: usize) -> Result<Vec<Member>, F
             });
         }
         let nickname = text(5, reader.take(length)?)?;
-        if members
-            .iter()
-            .any(|member| member.fingerprint == fingerprint)
-        {
-            return Err(FormatError::Repeated { tag: 5 });
-        }
         members.push(Member {
             fingerprint,
             verify_key,
@@ -628,9 +654,14 @@ mod tests {
         let mut members = vec![member(&alice); 17];
         assert!(sign(members.clone()).is_err());
         members.truncate(2);
-        let twice = sign(members).unwrap().encode().unwrap();
+        assert_eq!(sign(members), Err(FormatError::Repeated { tag: 5 }));
+        let once = sign(vec![member(&alice)]).unwrap();
+        let twice = GroupState {
+            members: vec![member(&alice); 2],
+            ..once
+        };
         assert_eq!(
-            GroupState::decode(&twice),
+            GroupState::decode(&twice.encode().unwrap()),
             Err(FormatError::Repeated { tag: 5 })
         );
         let mut long = member(&bob);

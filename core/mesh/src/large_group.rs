@@ -29,8 +29,8 @@ use vodozemac::megolm::{
 use zeroize::Zeroizing;
 
 use crate::group::{
-    GROUP_NAME_BYTES_MAX, GROUP_TEXT_BYTES_MAX, GroupId, GroupMessage, Member, Role, decode_roster,
-    encode_roster,
+    GROUP_TEXT_BYTES_MAX, GroupId, GroupMessage, Member, Role, check_roster, decode_roster,
+    encode_roster, role, signed_by,
 };
 use crate::identity::{Fingerprint, Identity};
 use crate::node::RestoreError;
@@ -124,17 +124,7 @@ impl LargeGroupState {
     /// What a member may do; `None` if it is none.
     #[must_use]
     pub fn role(&self, fingerprint: &Fingerprint) -> Option<Role> {
-        let is_member = self
-            .members
-            .iter()
-            .any(|member| member.fingerprint == *fingerprint);
-        is_member.then(|| {
-            if *fingerprint == self.creator {
-                Role::Creator
-            } else {
-                Role::Member
-            }
-        })
+        role(&self.members, &self.creator, fingerprint)
     }
 
     /// Reads a body, and verifies its signature by the creator's key in the roster. That the creator sent it is for
@@ -204,32 +194,8 @@ impl LargeGroupState {
     }
 
     fn check(&self) -> Result<(), FormatError> {
-        if self.name.len() > GROUP_NAME_BYTES_MAX {
-            return Err(FormatError::Length {
-                tag: 2,
-                actual: self.name.len(),
-            });
-        }
-        let distinct: BTreeSet<_> = self
-            .members
-            .iter()
-            .map(|member| member.fingerprint)
-            .collect();
-        if distinct.len() < self.members.len() {
-            return Err(FormatError::Repeated { tag: 5 });
-        }
-        let creator = self
-            .members
-            .iter()
-            .find(|member| member.fingerprint == self.creator)
-            .ok_or(FormatError::Value { tag: 6 })?;
-        if !creator
-            .verify_key
-            .verify(&self.preimage()?, &self.signature)
-        {
-            return Err(FormatError::Signature);
-        }
-        Ok(())
+        let creator = check_roster(&self.name, &self.members, &self.creator)?;
+        signed_by(creator, &self.preimage()?, &self.signature)
     }
 }
 

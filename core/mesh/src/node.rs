@@ -186,15 +186,21 @@ pub enum Protection {
     Noise,
     /// A key of its own, which is gone once it is read ([`ratchet`](crate::ratchet)).
     Ratchet,
+    /// The key of a group, which all of its members have until it changes ([`group`](crate::group)).
+    GroupKey,
+    /// The key of who wrote it, which moves on with each message ([`large_group`](crate::large_group)).
+    SenderKey,
 }
 
 impl Protection {
-    /// Its name in lower case.
+    /// Its name in lower case, as in `group_key`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Noise => "noise",
             Self::Ratchet => "ratchet",
+            Self::GroupKey => "group_key",
+            Self::SenderKey => "sender_key",
         }
     }
 }
@@ -312,6 +318,8 @@ pub enum Event {
         via: Option<PeerId>,
         /// Hops it seems to have taken: nothing proves the number.
         hops: u8,
+        /// What it was encrypted with.
+        protection: Protection,
     },
     /// A step towards a call.
     Call {

@@ -889,6 +889,7 @@ impl Node {
                     timestamp: text.timestamp,
                     via: self.via(arrival.link),
                     hops: arrival.hops,
+                    protection: Protection::GroupKey,
                 };
                 self.emit(event);
             }

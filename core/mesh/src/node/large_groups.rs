@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use fogcompute_base::{CryptoRng, Instant};
 
-use super::output::shortened;
-use super::{Event, Node, SendError};
+use super::{Event, Node, Protection, SendError};
 use crate::announce::Capabilities;
-use crate::group::{GroupId, GroupMessage, Member};
+use crate::group::{GroupId, GroupMessage};
 use crate::identity::Fingerprint;
 use crate::large_group::{
     EARLY_BYTES_MAX, EARLY_MAX, LargeGroup, LargeGroupError, LargeGroupState, LargeGroupStep,
@@ -87,24 +86,9 @@ impl Node {
         epoch: u32,
         members: &[PeerId],
     ) -> Result<LargeGroupState, SendError> {
-        let mut roster = vec![Member {
-            fingerprint: self.identity.noise_key().fingerprint(),
-            verify_key: self.identity.verify_key(),
-            nickname: shortened(&self.nickname),
-        }];
-        for peer in members {
-            let known = self
-                .peers
-                .get(peer)
-                .ok_or(SendError::UnknownPeer { peer: *peer })?;
-            if !self.has_large_groups(*peer) {
-                return Err(SendError::NotUnderstood { peer: *peer });
-            }
-            roster.push(Member {
-                fingerprint: known.announce.noise_key.fingerprint(),
-                verify_key: known.announce.verify_key,
-                nickname: shortened(&known.announce.nickname),
-            });
+        let roster = self.roster(members)?;
+        if let Some(peer) = members.iter().find(|peer| !self.has_large_groups(**peer)) {
+            return Err(SendError::NotUnderstood { peer: *peer });
         }
         let state = LargeGroupState::sign(&self.identity, id, name, epoch, roster)?;
         Ok(state)
@@ -363,6 +347,7 @@ impl Node {
             timestamp: text.timestamp,
             via,
             hops,
+            protection: Protection::SenderKey,
         });
     }
 

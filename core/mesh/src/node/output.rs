@@ -776,22 +776,7 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SendError> {
-        let mut roster = vec![Member {
-            fingerprint: self.identity.noise_key().fingerprint(),
-            verify_key: self.identity.verify_key(),
-            nickname: shortened(&self.nickname),
-        }];
-        for peer in members {
-            let known = self
-                .peers
-                .get(peer)
-                .ok_or(SendError::UnknownPeer { peer: *peer })?;
-            roster.push(Member {
-                fingerprint: known.announce.noise_key.fingerprint(),
-                verify_key: known.announce.verify_key,
-                nickname: shortened(&known.announce.nickname),
-            });
-        }
+        let roster = self.roster(members)?;
         let mut key = [0; 32];
         rng.fill_bytes(&mut key);
         let key = GroupKey::from_bytes(key);
@@ -806,6 +791,27 @@ impl Node {
         }
         self.groups.insert(id, state);
         Ok(())
+    }
+
+    /// This peer and others who are known, as members of a group.
+    pub(super) fn roster(&self, others: &[PeerId]) -> Result<Vec<Member>, SendError> {
+        let mut roster = vec![Member {
+            fingerprint: self.identity.noise_key().fingerprint(),
+            verify_key: self.identity.verify_key(),
+            nickname: shortened(&self.nickname),
+        }];
+        for peer in others {
+            let known = self
+                .peers
+                .get(peer)
+                .ok_or(SendError::UnknownPeer { peer: *peer })?;
+            roster.push(Member {
+                fingerprint: known.announce.noise_key.fingerprint(),
+                verify_key: known.announce.verify_key,
+                nickname: shortened(&known.announce.nickname),
+            });
+        }
+        Ok(roster)
     }
 
     /// Leaves a group: its messages are not read any more. Nobody is told.
@@ -854,7 +860,7 @@ impl Node {
 }
 
 /// As much of a name as a roster takes.
-pub(super) fn shortened(name: &str) -> String {
+fn shortened(name: &str) -> String {
     let mut end = name.len().min(crate::group::GROUP_NICKNAME_BYTES_MAX);
     while !name.is_char_boundary(end) {
         end -= 1;
