@@ -763,7 +763,9 @@ fn node_code(error: &NodeError) -> ErrorCode {
         NodeError::Store(error) => store_code(error),
         NodeError::Worker(error) => worker_code(error),
         NodeError::Files(error) => fog_file_code(error),
-        NodeError::NodesMax { .. } | NodeError::Topology(_) => ErrorCode::InvalidArgument,
+        NodeError::NodesMax { .. } | NodeError::MixLayer { .. } | NodeError::Topology(_) => {
+            ErrorCode::InvalidArgument
+        }
         NodeError::Recover(_) => ErrorCode::StorageCorrupt,
         NodeError::Closed { .. } | NodeError::Forked { .. } => ErrorCode::Closed,
         _ => ErrorCode::Node,

@@ -64,6 +64,14 @@ pub enum NodeError {
         /// Most nodes.
         max: usize,
     },
+    /// A mixnode is to stand in a layer that no fog can have.
+    #[error("mix layer {layer} is none: they are 0 to {max}")]
+    MixLayer {
+        /// What was asked for.
+        layer: u8,
+        /// The last layer that a fog can have.
+        max: u8,
+    },
     /// The sandbox fails its self-test.
     #[error("self-test of the sandbox: {0}")]
     SelfTest(#[source] fogcompute_exec::TaskError),

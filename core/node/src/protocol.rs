@@ -71,6 +71,10 @@ pub(crate) const LINK_MODULES_MAX: usize = 32;
 /// Tasks that a node may have by its link, waiting ones included. A coordinator gives it no more.
 pub(crate) const LINK_TASKS_MAX: usize = 4_096;
 
+/// The last mix layer that a fog can have: a route goes through the layers and ends behind them.
+pub(crate) const MIX_LAYER_MAX: u8 = 5;
+
+const _: () = assert!(MIX_LAYER_MAX as usize + 2 == HOPS_MAX);
 // Any one task, module or report fits a frame.
 const _: () = assert!(TaskSpec::APART_BYTES_MAX + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(MODULE_BYTES_MAX + 64 < FRAME_BYTES_MAX);
@@ -292,7 +296,7 @@ impl FromNode {
                 let at = reader.position();
                 let role = match reader.u8()? {
                     COMPUTE => Role::Compute,
-                    layer if usize::from(layer) < HOPS_MAX - 1 => Role::Mix { layer },
+                    layer if layer <= MIX_LAYER_MAX => Role::Mix { layer },
                     other => {
                         return Err(DecodeError::Unknown {
                             at,

@@ -34,8 +34,8 @@ use crate::device::{Device, lending, measure_speed, processors};
 use crate::error::NodeError;
 use crate::lane::{Lane, Taken};
 use crate::protocol::{
-    AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, REPORT_LOG_BYTES_MAX, Reported, Role,
-    Run, TaskMessage, ToNode,
+    AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, MIX_LAYER_MAX, REPORT_LOG_BYTES_MAX,
+    Reported, Role, Run, TaskMessage, ToNode,
 };
 use crate::signals::Signals;
 use crate::worker::{
@@ -239,6 +239,14 @@ impl Node {
         probe: Option<Box<dyn DeviceProbe>>,
         said: Said,
     ) -> Result<Self, NodeError> {
+        if let Role::Mix { layer } = config.role
+            && layer > MIX_LAYER_MAX
+        {
+            return Err(NodeError::MixLayer {
+                layer,
+                max: MIX_LAYER_MAX,
+            });
+        }
         std::fs::create_dir_all(&config.data).map_err(|source| NodeError::DataDirectory {
             path: config.data.clone(),
             source,

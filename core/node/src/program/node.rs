@@ -51,7 +51,7 @@ impl FogNode {
     /// device; without, its own sensors do.
     ///
     /// # Errors
-    /// [`NodeError::Worker`] for a policy or a heartbeat that makes no sense,
+    /// [`NodeError::MixLayer`], [`NodeError::Worker`] for a policy or a heartbeat that makes no sense,
     /// [`NodeError::DataDirectory`], [`NodeError::Store`], [`NodeError::Listen`],
     /// [`NodeError::SelfTest`], [`NodeError::Io`].
     pub fn start(

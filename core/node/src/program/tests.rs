@@ -12,7 +12,7 @@ use fogcompute_store::JobChange;
 use super::{FogAccess, FogCoordinator, FogNode, FogWatch};
 use crate::error::NodeError;
 use crate::fogs::{FogCoordinatorConfig, FogFileError, TokenTerms};
-use crate::protocol::Role;
+use crate::protocol::{MIX_LAYER_MAX, Role};
 use crate::serve::NodeConfig;
 use crate::submit::{
     FogClientConfig, FogClientError, JobOrder, JobTerms, Reason, TopologyNode, Watched,
@@ -182,6 +182,13 @@ fn what_cannot_be_started_says_why() {
     };
     let refused = FogNode::start(sleepless, None).unwrap_err();
     assert!(matches!(refused, NodeError::Worker(_)));
+    // It was started, and 255 computed: what says so in a node's first message.
+    for layer in [MIX_LAYER_MAX + 1, 200, u8::MAX] {
+        let config = node_config(folder.path(), &fog, "nowhere", Role::Mix { layer });
+        let refused = FogNode::start(config, None).unwrap_err();
+        assert!(matches!(refused, NodeError::MixLayer { layer: of, max: 5 } if of == layer));
+    }
+    assert!(!folder.path().join("nowhere").exists());
     let stranger = NodeConfig {
         listen: fog.address(),
         ..config
