@@ -2,10 +2,10 @@
 
 use std::process::Stdio;
 
-use crate::{demo, governor};
 use crate::session::{Session, Stop, prepare};
 use crate::tally::Runner;
 use crate::workspace::Workspace;
+use crate::{demo, governor};
 
 /// Tested from Python. A test program of Rust would need an interpreter to link to, and building it
 /// beside the others would compile PyO3 twice: maturin tells it which interpreter to use.

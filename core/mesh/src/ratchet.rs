@@ -205,8 +205,8 @@ impl Entry {
 /// The ratchets of one peer with all others.
 ///
 /// # Security
-/// What is opened or sealed moves a ratchet on: whoever keeps it ([`Ratchets::save`]) must have done so before what
-/// was sealed leaves, or the same key is used twice after a restart.
+/// What is opened or sealed moves a ratchet on: whoever keeps the node it belongs to must have done so
+/// before what was sealed leaves, or the same key is used twice after a restart.
 pub struct Ratchets {
     own: NoiseKey,
     pickles: Pickles,
