@@ -77,10 +77,12 @@ async def test_groups_and_files(tmp_path: Path) -> None:
         await until(bob, "group", group=group)
         (joined,) = bob.groups()
         assert (joined.id, joined.name, joined.members) == (group, "us", (alice.id, bob.id))
+        assert not joined.is_large
         with pytest.raises(f.NotGroupCreatorError):
             bob.change_group(group, [])
         alice.send_group(group, "between us")
-        assert (await until(bob, "group_message")).text == "between us"
+        event = await until(bob, "group_message")
+        assert (event.text, event.protection) == ("between us", "group_key")
         assert bob.leave_group(group) and not bob.leave_group(group)
 
         alice.send_file(bob.id, b"small", name="small.txt", mime="text/plain")
@@ -99,6 +101,41 @@ async def test_groups_and_files(tmp_path: Path) -> None:
         assert received.path == tmp_path / "taken"
         assert (tmp_path / "taken").read_bytes() == content
         await until(alice, "file_progress", is_sent=True, done=len(content))
+
+
+async def test_a_large_group_has_a_key_for_each_member() -> None:
+    async with MeshNode("alice") as alice, MeshNode("bob") as bob, MeshNode("carol") as carol:
+        alice.link_with(bob)
+        bob.link_with(carol)
+        for node in (alice, bob, carol):
+            seen = {(await until(node, "peer_joined")).peer for _ in range(2)}
+            assert seen == {alice.id, bob.id, carol.id} - {node.id}
+        group = alice.create_large_group("many", [bob.id, carol.id])
+        for member in (bob, carol):
+            await until(member, "group", group=group)
+            (joined,) = member.groups()
+            assert (joined.id, joined.name, joined.is_large) == (group, "many", True)
+            assert joined.members == (alice.id, bob.id, carol.id)
+        carol.send_group(group, "under my key")
+        for member in (alice, bob):
+            event = await until(member, "group_message", group=group)
+            assert (event.text, event.peer) == ("under my key", carol.id)
+            assert event.protection == "sender_key"
+        with pytest.raises(f.NotGroupCreatorError):
+            bob.change_group(group, [])
+
+        # Whoever is taken out passes on what is written, and does not read it.
+        alice.change_group(group, [carol.id])
+        await until(carol, "group", group=group)
+        alice.send_group(group, "without bob")
+        assert (await until(carol, "group_message")).text == "without bob"
+        alice.send_public("the end")
+        async for event in bob:
+            assert event.text != "without bob"
+            if event.kind == "public":
+                break
+        with pytest.raises(f.UnknownPeerError):
+            alice.create_large_group("more", ["ab" * 8])
 
 
 def test_what_is_refused_has_an_error_of_its_own(tmp_path: Path) -> None:

@@ -141,8 +141,9 @@ impl MeshEvent {
         self.record.via.map(Hex)
     }
 
-    /// What a private message was encrypted with: `ratchet`, a key of its own that is gone once it is
-    /// read, or `noise`, the keys of a session, which last up to a day, or of an envelope.
+    /// What a message was encrypted with: `ratchet`, a key of its own that is gone once it is read;
+    /// `noise`, the keys of a session, which last up to a day, or of an envelope; in a group `group_key`,
+    /// which lasts until the group changes, or `sender_key`, its writer's, which moves on.
     #[getter]
     fn protection(&self) -> Option<&'static str> {
         self.record.protection.map(Protection::name)
@@ -275,6 +276,8 @@ pub(crate) struct MeshGroup {
     name: String,
     /// Who is in it, the one who made it first.
     members: Tuple<Hex<PeerId>>,
+    /// Whether each member writes under a key of its own.
+    is_large: bool,
 }
 
 /// A message of a mesh node's history.
@@ -681,7 +684,23 @@ impl MeshNode {
         })
     }
 
-    /// Changes who is in a group of ours, and gives it another key.
+    /// Makes a group of up to 255, each of whom writes under a key of its own; returns its identifier.
+    ///
+    /// All have to be of this library; they are told when they are there. It is changed, written to and
+    /// left as any other. Raises `NotUnderstoodError`, and what `create_group` does.
+    fn create_large_group(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        members: Vec<Hex<PeerId>>,
+    ) -> PyResult<Hex<Group>> {
+        let members = peers(members);
+        self.ask(py, |node| {
+            Ok(Hex(Group(node.create_large_group(name, &members)?)))
+        })
+    }
+
+    /// Changes who is in a group of ours, and gives it another key, a large one other keys.
     ///
     /// Raises `UnknownGroupError`, `NotGroupCreatorError`, and what `create_group` does.
     fn change_group(
@@ -711,10 +730,15 @@ impl MeshNode {
     /// Groups this peer is in.
     fn groups(&self, py: Python<'_>) -> PyResult<Tuple<MeshGroup>> {
         let groups = self.ask(py, |node| Ok(node.groups()?))?;
-        let groups = groups.into_iter().map(|(id, name, members)| MeshGroup {
-            id: Hex(Group(id)),
-            name,
-            members: Tuple(members.into_iter().map(Hex).collect()),
+        let groups = groups.into_iter().map(|group| {
+            let members = group.members.iter();
+            let members = members.map(|member| Hex(member.fingerprint.peer_id()));
+            MeshGroup {
+                id: Hex(Group(group.id)),
+                name: group.name,
+                members: Tuple(members.collect()),
+                is_large: group.is_large,
+            }
         });
         Ok(Tuple(groups.collect()))
     }

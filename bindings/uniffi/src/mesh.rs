@@ -1042,10 +1042,14 @@ impl MeshNode {
         guarded(|| {
             let groups = self.0.groups()?.into_iter();
             Ok(groups
-                .map(|(id, name, members)| MeshGroup {
-                    id: id.to_string(),
-                    name,
-                    members: members.iter().map(ToString::to_string).collect(),
+                .map(|group| MeshGroup {
+                    id: group.id.to_string(),
+                    name: group.name,
+                    members: group
+                        .members
+                        .iter()
+                        .map(|member| member.fingerprint.peer_id().to_string())
+                        .collect(),
                 })
                 .collect())
         })

@@ -94,7 +94,7 @@ pub use fogcompute_net::EngineStats;
 pub use fogcompute_node::{
     Fog, FogAccess, FogCall, FogCanceller, FogClientConfig, FogConfig, FogCoordinator,
     FogCoordinatorConfig, FogNode, FogNodeStatus, FogStats, FogTask, FogTopology, FogWatch,
-    JobOrder, JobTerms, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig,
+    JobOrder, JobTerms, MeshEvent, MeshFileEnd, MeshGroup, MeshHistory, MeshNode, MeshNodeConfig,
     MeshNodeStats, MeshTransport, MixnetClient, MixnetClientConfig, MixnetClientStats,
     MixnetMessage, MixnetNode, MixnetNodeConfig, NodeConfig, NodeStatus, Pending, ReplyBlocks,
     Restored, TaskStatus, TokenTerms, TopologyNode, Worker, WorkerCall, WorkerConfig,

@@ -107,7 +107,7 @@ pub struct MeshRecord {
     pub at: Option<UnixMillis>,
     /// The neighbour a message came from, if it is known.
     pub via: Option<PeerId>,
-    /// What a private message was encrypted with.
+    /// What a message to one peer or to a group was encrypted with.
     pub protection: Option<Protection>,
     /// Hops that a message seems to have taken; 0 if somebody carried it.
     pub hops: u8,
@@ -296,6 +296,7 @@ fn of_rules(event: Event) -> MeshRecord {
             timestamp,
             via,
             hops,
+            protection,
         } => MeshRecord {
             group: Some(group),
             via,
@@ -303,6 +304,7 @@ fn of_rules(event: Event) -> MeshRecord {
             id: Some(id.as_str().to_owned()),
             text: Some(text),
             at: Some(timestamp),
+            protection: Some(protection),
             ..about(MeshKind::GroupMessage, from.peer_id())
         },
         Event::Call { from, signal } => MeshRecord {

@@ -67,8 +67,8 @@ pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS
 pub use fogs::{FogCoordinatorConfig, FogFileError, TokenTerms};
 pub use health::Unwell;
 pub use mesh::{
-    MeshError, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats,
-    MeshTransport,
+    MeshError, MeshEvent, MeshFileEnd, MeshGroup, MeshHistory, MeshNode, MeshNodeConfig,
+    MeshNodeStats, MeshTransport,
 };
 pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,

@@ -285,6 +285,40 @@ fn a_file_goes_from_one_process_to_another() {
 }
 
 #[test]
+fn a_large_group_is_made_listed_and_read() {
+    let address = free();
+    let mut bob = Chat::start(&["--name", "bob", "--listen", &address]);
+    bob.event("listening");
+    let mut alice = Chat::start(&["--name", "alice", "--connect", &address]);
+    let mut carol = Chat::start(&["--name", "carol", "--connect", &address]);
+    alice.say("/wait bob");
+    alice.say("/wait carol");
+    alice.say("/large many bob carol");
+    alice.event("group");
+    for member in [&mut bob, &mut carol] {
+        assert_eq!(member.event("invited")["name"], "many");
+        member.say("/groups");
+        let listed = member.event("members");
+        assert_eq!(listed["large"], true);
+        assert_eq!(
+            listed["members"],
+            serde_json::json!(["alice", "bob", "carol"])
+        );
+    }
+    carol.say("/g many under my key");
+    for member in [&mut alice, &mut bob] {
+        let came = member.event("group_message");
+        assert_eq!(came["text"], "under my key");
+        assert_eq!(came["protection"], "sender_key");
+    }
+    bob.say("/group two carol");
+    bob.event("group");
+    bob.say("/groups");
+    let small = bob.until("members", |said| said["name"] == "two");
+    assert_eq!(small["large"], false);
+}
+
+#[test]
 fn lines_are_shown_for_people_and_what_makes_no_sense_is_said() {
     let mut chat = Command::new(env!("CARGO_BIN_EXE_fogcompute"))
         .args(["chat", "--plain", "--name", "ann"])

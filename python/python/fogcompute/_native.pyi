@@ -4921,8 +4921,9 @@ class MeshEvent:
 
     @property
     def protection(self) -> str | None:
-        """What a private message was encrypted with: `ratchet`, a key of its own that is gone once it is
-        read, or `noise`, the keys of a session, which last up to a day, or of an envelope.
+        """What a message was encrypted with: `ratchet`, a key of its own that is gone once it is read;
+        `noise`, the keys of a session, which last up to a day, or of an envelope; in a group `group_key`,
+        which lasts until the group changes, or `sender_key`, its writer's, which moves on.
         """
 
     @property
@@ -5033,6 +5034,10 @@ class MeshGroup:
     @property
     def members(self) -> tuple[str, ...]:
         """Who is in it, the one who made it first."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether each member writes under a key of its own."""
 
 @final
 class MeshMessage:
@@ -5209,8 +5214,15 @@ class MeshNode:
         Raises `UnknownPeerError`, `MeshContentError`, `MeshBusyError`.
         """
 
+    def create_large_group(self, name: str, members: Iterable[str]) -> str:
+        """Makes a group of up to 255, each of whom writes under a key of its own; returns its identifier.
+
+        All have to be of this library; they are told when they are there. It is changed, written to and
+        left as any other. Raises `NotUnderstoodError`, and what `create_group` does.
+        """
+
     def change_group(self, group: str, members: Iterable[str]) -> None:
-        """Changes who is in a group of ours, and gives it another key.
+        """Changes who is in a group of ours, and gives it another key, a large one other keys.
 
         Raises `UnknownGroupError`, `NotGroupCreatorError`, and what `create_group` does.
         """

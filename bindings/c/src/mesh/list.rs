@@ -3,7 +3,7 @@ use std::ptr;
 
 use fogcompute::bitchat::group::GroupId;
 use fogcompute::bitchat::{PeerId, PeerView};
-use fogcompute::node::MeshHistory;
+use fogcompute::node::{MeshGroup, MeshHistory};
 
 use super::event::delivery;
 use super::fog_peer_id;
@@ -96,14 +96,15 @@ impl From<Vec<PeerView>> for fog_mesh_peers {
     }
 }
 
-impl From<Vec<(GroupId, String, Vec<PeerId>)>> for fog_mesh_groups {
-    fn from(groups: Vec<(GroupId, String, Vec<PeerId>)>) -> Self {
+impl From<Vec<MeshGroup>> for fog_mesh_groups {
+    fn from(groups: Vec<MeshGroup>) -> Self {
         let groups = groups.into_iter();
-        Self(
-            groups
-                .map(|(id, name, members)| (id, c_string(&name), ids(&members)))
-                .collect(),
-        )
+        let owned = |group: MeshGroup| {
+            let members = group.members.iter();
+            let members = members.map(|member| member.fingerprint.peer_id().into());
+            (group.id, c_string(&group.name), members.collect())
+        };
+        Self(groups.map(owned).collect())
     }
 }
 

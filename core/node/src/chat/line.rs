@@ -24,6 +24,7 @@ pub(super) enum Line {
     NewGroup {
         name: String,
         members: Vec<String>,
+        is_large: bool,
     },
     /// `None`: everybody.
     Join(Option<String>),
@@ -55,6 +56,10 @@ pub(super) const COMMANDS: &[(&str, &str)] = &[
     (
         "/group NAME MEMBER…",
         "makes a group, and invites its members",
+    ),
+    (
+        "/large NAME MEMBER…",
+        "the same, with up to 255 members and a key for each",
     ),
     ("/g GROUP TEXT", "to a group"),
     (
@@ -128,10 +133,14 @@ pub(super) fn parse(line: &str) -> Result<Option<Line>, ParseError> {
             let (group, text) = two()?;
             Line::Group { group, text }
         }
-        "/group" => {
+        "/group" | "/large" => {
             let (name, members) = two()?;
             let members = members.split_whitespace().map(str::to_owned).collect();
-            Line::NewGroup { name, members }
+            Line::NewGroup {
+                name,
+                members,
+                is_large: command == "/large",
+            }
         }
         "/join" if rest.is_empty() => Line::Join(None),
         "/join" => Line::Join(Some(rest.to_owned())),
@@ -184,11 +193,13 @@ mod tests {
             text: "two  words".to_owned(),
         };
         assert_eq!(parsed("/msg bob  two  words"), Some(private));
-        let group = Line::NewGroup {
+        let group = |is_large| Line::NewGroup {
             name: "us".to_owned(),
             members: vec!["bob".to_owned(), "carol".to_owned()],
+            is_large,
         };
-        assert_eq!(parsed("/group us bob carol"), Some(group));
+        assert_eq!(parsed("/group us bob carol"), Some(group(false)));
+        assert_eq!(parsed("/large us bob  carol"), Some(group(true)));
         let get = Line::Get {
             number: 3,
             path: "a b".into(),

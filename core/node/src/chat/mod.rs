@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use fogcompute_base::Digest;
 use fogcompute_mesh::file::{FILE_BYTES_MAX, File};
-use fogcompute_mesh::group::GroupId;
+use fogcompute_mesh::group::{GroupId, Member};
 use fogcompute_mesh::{Capabilities, Event, PeerId, PeerView};
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -301,8 +301,8 @@ impl Chat {
         let Show::Screen(view) = &mut self.show else {
             return Ok(());
         };
-        for (id, name, _) in groups {
-            view.name_group(id, &name);
+        for group in groups {
+            view.name_group(group.id, &group.name);
         }
         for message in messages.iter().rev() {
             view.remember(message, &named(&peers, message.peer));
@@ -411,10 +411,18 @@ impl Chat {
                 };
                 vec![self.joined()?]
             }
-            Line::NewGroup { name, members } => {
+            Line::NewGroup {
+                name,
+                members,
+                is_large,
+            } => {
                 let members: Result<Vec<_>, _> =
                     members.iter().map(|name| self.find(name)).collect();
-                let id = self.node.create_group(&name, &members?)?;
+                let id = if is_large {
+                    self.node.create_large_group(&name, &members?)?
+                } else {
+                    self.node.create_group(&name, &members?)?
+                };
                 vec![Said::Group { id, name }]
             }
             Line::Send { to, path } => {
@@ -439,17 +447,20 @@ impl Chat {
             Line::Groups => {
                 let (peers, groups) = (self.node.peers()?, self.node.groups()?);
                 let own = (self.node.id(), self.node.nickname()?);
-                let name = |id: &PeerId| {
-                    if *id == own.0 {
-                        own.1.clone()
-                    } else {
-                        named(&peers, *id)
+                let name = |member: &Member| {
+                    let id = member.fingerprint.peer_id();
+                    if id == own.0 {
+                        return own.1.clone();
                     }
+                    // A member that was never met is called what the creator says.
+                    let met = peers.iter().find(|peer| peer.id == id);
+                    met.map_or_else(|| member.nickname.clone(), |peer| peer.nickname.clone())
                 };
-                let told = groups.into_iter().map(|(id, of, members)| Said::Members {
-                    id,
-                    name: of,
-                    members: members.iter().map(name).collect(),
+                let told = groups.into_iter().map(|group| Said::Members {
+                    id: group.id,
+                    name: group.name,
+                    members: group.members.iter().map(name).collect(),
+                    is_large: group.is_large,
                 });
                 told.collect()
             }
@@ -515,8 +526,8 @@ impl Chat {
             Channel::Peer(peer) => self.name(peer),
             Channel::Group(group) => {
                 let groups = self.node.groups()?;
-                let of = groups.into_iter().find(|(known, ..)| *known == group);
-                of.map_or_else(|| group.to_string(), |(_, name, _)| name)
+                let of = groups.into_iter().find(|known| known.id == group);
+                of.map_or_else(|| group.to_string(), |of| of.name)
             }
         };
         let channel = self.to;
@@ -693,21 +704,23 @@ impl Chat {
                 text,
                 via,
                 hops,
+                protection,
                 ..
             } => {
                 self.came += 1;
                 let groups = self.node.groups().unwrap_or_default();
-                let of = groups.into_iter().find(|(known, ..)| *known == group);
+                let of = groups.into_iter().find(|known| known.id == group);
                 let from = from.peer_id();
                 Said::InGroup {
                     id: id.as_str().to_owned(),
                     group,
-                    of: of.map_or_else(|| group.to_string(), |(_, name, _)| name),
+                    of: of.map_or_else(|| group.to_string(), |of| of.name),
                     from,
                     name: self.name(from),
                     text,
                     via: via.filter(|via| *via != from).map(|via| self.name(via)),
                     hops,
+                    protection,
                 }
             }
             Event::Passed { id, by, how } => {
@@ -731,7 +744,7 @@ impl Chat {
             }
             Event::Group { group, creator } => {
                 let groups = self.node.groups().unwrap_or_default();
-                let (_, name, _) = groups.into_iter().find(|(id, ..)| *id == group)?;
+                let name = groups.into_iter().find(|known| known.id == group)?.name;
                 let creator = self.name(creator.peer_id());
                 Said::Invited {
                     id: group,
@@ -786,9 +799,11 @@ impl Chat {
         let groups = self.node.groups()?;
         let found = groups
             .iter()
-            .find(|(id, of, _)| of == name || id.to_string() == name);
+            .find(|group| group.name == name || group.id.to_string() == name);
         let name = name.to_owned();
-        found.map(|(id, ..)| *id).ok_or(LineError::NoGroup { name })
+        found
+            .map(|group| group.id)
+            .ok_or(LineError::NoGroup { name })
     }
 }
 

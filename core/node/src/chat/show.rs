@@ -75,6 +75,7 @@ pub(super) enum Said {
         text: String,
         via: Option<String>,
         hops: u8,
+        protection: Protection,
     },
     Passed {
         number: Option<usize>,
@@ -108,6 +109,7 @@ pub(super) enum Said {
         id: GroupId,
         name: String,
         members: Vec<String>,
+        is_large: bool,
     },
     Peer {
         view: PeerView,
@@ -336,8 +338,17 @@ pub(super) fn as_line(said: &Said) -> Option<String> {
             )
         }
         Said::Group { name, .. } => format!("* group {}", clean(name)),
-        Said::Members { name, members, .. } => {
-            format!("{}: {}", clean(name), clean(&members.join(", ")))
+        Said::Members {
+            name,
+            members,
+            is_large,
+            ..
+        } => {
+            let large = match is_large {
+                true => format!(" (large, {})", members.len()),
+                false => String::new(),
+            };
+            format!("{}{large}: {}", clean(name), clean(&members.join(", ")))
         }
         Said::Peer { view, neighbours } => {
             let how = match (view.is_linked, view.is_reachable) {
@@ -529,11 +540,13 @@ fn fields(said: &Said) -> (&'static str, Value) {
             text,
             via,
             hops,
+            protection,
         } => (
             "group_message",
             json!({
                 "id": id, "group": group.to_string(), "of": of, "from": from.to_string(),
                 "name": name, "text": text, "via": via, "hops": hops,
+                "protection": protection.name(),
             }),
         ),
         Said::Passed { id, by, how, .. } => {
@@ -556,9 +569,16 @@ fn fields(said: &Said) -> (&'static str, Value) {
             json!({"group": id.to_string(), "name": name, "by": creator}),
         ),
         Said::Group { id, name } => ("group", json!({"group": id.to_string(), "name": name})),
-        Said::Members { id, name, members } => (
+        Said::Members {
+            id,
+            name,
+            members,
+            is_large,
+        } => (
             "members",
-            json!({"group": id.to_string(), "name": name, "members": members}),
+            json!({
+                "group": id.to_string(), "name": name, "members": members, "large": is_large,
+            }),
         ),
         Said::Peer { view, neighbours } => (
             "peer",

@@ -20,7 +20,7 @@ use fogcompute_store::StoreError;
 use thiserror::Error;
 
 pub use events::{MeshEvent, MeshFileEnd};
-pub use node::{MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats};
+pub use node::{MeshGroup, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats};
 pub use transport::MeshTransport;
 
 /// Why a mesh node cannot start or do something.

@@ -12,11 +12,11 @@ use std::time::Duration;
 use fogcompute_base::{Clock, CryptoRng, Digest, OsEntropy, SystemClock, UnixMillis};
 use fogcompute_mesh::connection::Connections;
 use fogcompute_mesh::file::File;
-use fogcompute_mesh::group::GroupId;
+use fogcompute_mesh::group::{GroupId, Member};
 use fogcompute_mesh::history::{Conversation, History as _, HistoryLimits, Message};
 use fogcompute_mesh::{
-    Capabilities, Content, Counters, DeliveryState, Identity, MessageId, Node, NodeConfig, PeerId,
-    PeerView,
+    Capabilities, Content, Counters, DeliveryState, Fingerprint, Identity, MessageId, Node,
+    NodeConfig, PeerId, PeerView,
 };
 use fogcompute_net::{DialId, Identity as LinkIdentity, TcpConfig, TcpLinks};
 use fogcompute_store::{Durability, HomeProcess, MeshStore};
@@ -48,7 +48,8 @@ pub struct MeshNodeConfig {
     pub connect: Vec<SocketAddr>,
     /// Limits and habits of TCP links.
     pub tcp: TcpConfig,
-    /// Limits and habits of the rules. By default with [`Capabilities::RATCHET`].
+    /// Limits and habits of the rules. By default with [`Capabilities::RATCHET`] and
+    /// [`Capabilities::LARGE_GROUPS`].
     pub rules: NodeConfig,
     /// Whether connections are made with other nodes, and taken ([`MeshNode::transport`]).
     pub connections: bool,
@@ -69,7 +70,10 @@ impl Default for MeshNodeConfig {
             connect: Vec::new(),
             tcp: TcpConfig::default(),
             rules: NodeConfig {
-                capabilities: rules.capabilities.with(Capabilities::RATCHET),
+                capabilities: rules
+                    .capabilities
+                    .with(Capabilities::RATCHET)
+                    .with(Capabilities::LARGE_GROUPS),
                 ..rules
             },
             connections: false,
@@ -129,6 +133,19 @@ impl MeshHistory {
             hops: message.hops,
         }
     }
+}
+
+/// A group of a node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MeshGroup {
+    /// What names it.
+    pub id: GroupId,
+    /// What it is called.
+    pub name: String,
+    /// Who is in it, as its creator says, who is the first.
+    pub members: Vec<Member>,
+    /// Whether each member writes under a key of its own.
+    pub is_large: bool,
 }
 
 /// What a [`MeshNode`] counted since its start.
@@ -459,8 +476,22 @@ impl MeshNode {
         })
     }
 
+    /// Makes a group of up to 255, each of whom writes under a key of its own
+    /// ([`large_group`](fogcompute_mesh::large_group)). All have to be of this library. They are told when they are
+    /// there. It is changed, written to and left as any other.
+    ///
+    /// # Errors
+    /// [`MeshError::Send`], [`MeshError::Store`], [`MeshError::Closed`], [`MeshError::Forked`].
+    pub fn create_large_group(&self, name: &str, members: &[PeerId]) -> Result<GroupId, MeshError> {
+        self.with(|state, now| {
+            Ok(state
+                .node
+                .create_large_group(name, members, now, &mut state.rng)?)
+        })
+    }
+
     /// Changes who is in a group of ours, and gives it another key, which those who are not in it any more do not
-    /// get.
+    /// get; a large one other keys.
     ///
     /// # Errors
     /// [`MeshError::Send`], [`MeshError::Store`], [`MeshError::Closed`], [`MeshError::Forked`].
@@ -493,24 +524,25 @@ impl MeshNode {
         })
     }
 
-    /// Groups this peer is in: each with its name and its members, the creator first.
+    /// Groups this peer is in, the large ones last.
     ///
     /// # Errors
     /// [`MeshError::Closed`], [`MeshError::Forked`].
-    pub fn groups(&self) -> Result<Vec<(GroupId, String, Vec<PeerId>)>, MeshError> {
+    pub fn groups(&self) -> Result<Vec<MeshGroup>, MeshError> {
         self.with(|state, _| {
-            let groups = state.node.groups().map(|group| {
-                let members = group.members.iter();
-                let mut members: Vec<_> = members
-                    .map(|member| (member.fingerprint != group.creator, member))
-                    .collect();
-                members.sort_by_key(|(is_other, _)| *is_other);
-                let members = members
-                    .iter()
-                    .map(|(_, member)| member.fingerprint.peer_id());
-                (group.id, group.name.clone(), members.collect())
+            let small = state.node.groups().map(|group| MeshGroup {
+                id: group.id,
+                name: group.name.clone(),
+                members: creator_first(group.creator, &group.members),
+                is_large: false,
             });
-            Ok(groups.collect())
+            let large = state.node.large_groups().map(|group| MeshGroup {
+                id: group.id,
+                name: group.name.clone(),
+                members: creator_first(group.creator, &group.members),
+                is_large: true,
+            });
+            Ok(small.chain(large).collect())
         })
     }
 
@@ -781,6 +813,12 @@ impl MeshNode {
         self.check()?;
         self.shared.with(act)
     }
+}
+
+fn creator_first(creator: Fingerprint, members: &[Member]) -> Vec<Member> {
+    let mut members = members.to_vec();
+    members.sort_by_key(|member| member.fingerprint != creator);
+    members
 }
 
 fn taken(taken: Taken<MeshEvent>) -> Result<Option<MeshEvent>, MeshError> {

@@ -317,6 +317,7 @@ impl State {
                     timestamp,
                     via,
                     hops,
+                    ..
                 } => {
                     let place = (Conversation::Group(group), via, hops);
                     self.note(id, from.peer_id(), text, timestamp, place);
