@@ -1912,7 +1912,7 @@ void test_what_a_fog_of_processes_refuses_is_thrown_by_name() {
     THROWS(fc::invalid_argument, client.wait("x"));
     const auto module = fc::bytes{0};
     const auto job = client.submit(module, {{}, {}});
-    const auto first = client.tasks(job.id).at(0).id;
+    const std::string first = client.tasks(job.id).at(0).id;
     CHECK(client.cancel_task(first) && !client.cancel_task(first));
     CHECK(client.cancel(job.id) == 1);
     THROWS(fc::unknown_task, client.task_of("0123456789abcdef0123456789abcdef"));
