@@ -1794,6 +1794,10 @@ typedef enum fog_mesh_kind {
    * A callback of a radio failed.
    */
   FOG_MESH_KIND_RADIO_FAILED = 20,
+  /**
+   * What a neighbour did with a message of this node's.
+   */
+  FOG_MESH_KIND_PASSED = 21,
 } fog_mesh_kind;
 
 /**
@@ -1832,6 +1836,32 @@ typedef enum fog_network fog_network;
 typedef int32_t fog_network;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+/**
+ * What a neighbour did with a message of this node's. The values never change.
+ */
+typedef enum fog_passing {
+  /**
+   * Something that this header has no words for.
+   */
+  FOG_PASSING_UNKNOWN = 0,
+  /**
+   * It was given the message.
+   */
+  FOG_PASSING_GIVEN = 1,
+  /**
+   * It passed the message on.
+   */
+  FOG_PASSING_PASSED_ON = 2,
+  /**
+   * It says that it has the message.
+   */
+  FOG_PASSING_HAS = 3,
+  /**
+   * It carries the message until it meets the receiver.
+   */
+  FOG_PASSING_CARRIES = 4,
+} fog_passing;
 
 /**
  * How a device is powered.
@@ -1927,6 +1957,24 @@ typedef enum fog_priority fog_priority;
 typedef int32_t fog_priority;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+/**
+ * What a private message was encrypted with. The values never change.
+ */
+typedef enum fog_protection {
+  /**
+   * None is to be told, or this header has no words for it.
+   */
+  FOG_PROTECTION_UNKNOWN = 0,
+  /**
+   * The keys of a session, which last up to a day, or of an envelope.
+   */
+  FOG_PROTECTION_NOISE = 1,
+  /**
+   * A key of its own, which is gone once it is read.
+   */
+  FOG_PROTECTION_RATCHET = 2,
+} fog_protection;
 
 /**
  * What can forbid that jobs are placed together.
@@ -2693,6 +2741,88 @@ typedef struct fog_fog_member {
 } fog_fog_member;
 
 /**
+ * The compute nodes of a fog at one moment, in numbers.
+ */
+typedef struct fog_fog_snapshot {
+  /**
+   * When, by the coordinator's clock.
+   */
+  uint64_t at_unix_ms;
+  /**
+   * Nodes that are somebody's phone, laptop or sensor. Here and below those that are gone count too.
+   */
+  uint64_t edge_devices;
+  /**
+   * Nodes that pass messages on.
+   */
+  uint64_t relays;
+  /**
+   * Nodes that mix packets.
+   */
+  uint64_t mixnodes;
+  /**
+   * Nodes that are there to compute.
+   */
+  uint64_t computes;
+  /**
+   * Nodes where clients enter.
+   */
+  uint64_t gateways;
+  /**
+   * Nodes that work and have room.
+   */
+  uint64_t active;
+  /**
+   * Nodes that have nothing to do.
+   */
+  uint64_t idle;
+  /**
+   * Nodes that have no room.
+   */
+  uint64_t busy;
+  /**
+   * Nodes that are late with their report.
+   */
+  uint64_t suspect;
+  /**
+   * Nodes that finish what they have, to leave.
+   */
+  uint64_t draining;
+  /**
+   * Nodes that their operator works on.
+   */
+  uint64_t maintenance;
+  /**
+   * Nodes that are gone.
+   */
+  uint64_t offline;
+  /**
+   * Thousandths of a processor that those lend that are there.
+   */
+  uint64_t cpu_millis;
+  /**
+   * Memory that they lend, in bytes.
+   */
+  uint64_t memory_bytes;
+  /**
+   * Thousandths of a processor that nothing is promised of.
+   */
+  uint64_t free_cpu_millis;
+  /**
+   * Memory that nothing is promised of, in bytes.
+   */
+  uint64_t free_memory_bytes;
+  /**
+   * Tasks that run on them.
+   */
+  uint64_t running;
+  /**
+   * Tasks that wait for them.
+   */
+  uint64_t waiting;
+} fog_fog_snapshot;
+
+/**
  * Something that happened in a fog of processes. What its kind does not have is empty or 0.
  */
 typedef struct fog_fog_event {
@@ -2792,6 +2922,11 @@ typedef struct fog_fog_node_config {
    * From one report to its coordinator to the next, in milliseconds.
    */
   uint64_t heartbeat_ms;
+  /**
+   * Nodes that share this machine, itself included, at least 1: it promises its part of what the policy
+   * lends.
+   */
+  uint16_t nodes_on_machine;
 } fog_fog_node_config;
 
 /**
@@ -3942,6 +4077,14 @@ typedef struct fog_mesh_event_parts {
    */
   int32_t why;
   /**
+   * A fog_passing, of FOG_MESH_KIND_PASSED.
+   */
+  int32_t passing;
+  /**
+   * A fog_protection, of FOG_MESH_KIND_PRIVATE.
+   */
+  int32_t protection;
+  /**
    * Whether it is for this peer alone.
    */
   bool is_private;
@@ -4019,6 +4162,10 @@ typedef struct fog_mesh_peer {
    */
   bool has_session;
   /**
+   * Whether private messages to it are under keys of their own.
+   */
+  bool has_ratchet;
+  /**
    * Whom it has links to, says it.
    */
   const struct fog_peer_id *neighbours;
@@ -4094,7 +4241,41 @@ typedef struct fog_mesh_message {
    * The neighbour it came from; empty if it is not known.
    */
   char via[FOG_PEER_ID_SIZE];
+  /**
+   * Hops it seems to have taken; 0 if that is not known.
+   */
+  uint8_t hops;
 } fog_mesh_message;
+
+/**
+ * How a mesh node is made. Fill it with fog_mesh_node_config_default() and change what should differ.
+ */
+typedef struct fog_mesh_node_config {
+  /**
+   * Where it keeps its secrets, what waits to be delivered, and its messages; NULL makes it a new peer
+   * that forgets everything.
+   */
+  const char *file;
+  /**
+   * Events that wait to be received; when there are more, the oldest are dropped.
+   */
+  size_t events_max;
+  /**
+   * A key of FOG_KEY_BYTES random bytes that the members of a fog share: the node talks to them alone,
+   * sealed on the air and under identifiers that change, and to nobody who has not got the key, the
+   * BitChat apps among them. NULL to talk to everybody.
+   */
+  const uint8_t *fog_key;
+  /**
+   * How many bytes that are.
+   */
+  size_t fog_key_len;
+  /**
+   * How long such an identifier lasts, in milliseconds, and at least 10,000: what is shorter lasts as
+   * long. All members must say the same.
+   */
+  uint64_t fog_period_ms;
+} fog_mesh_node_config;
 
 /**
  * A network address as text.
@@ -5652,6 +5833,21 @@ fog_status fog_fog_client_job(const struct fog_fog_client *client,
                               struct fog_fog_job *out);
 
 /**
+ * Tells how the latest jobs of the account stand, the latest first.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client   the client
+ * @param out      receives them
+ * @param capacity how many there is room for: no more are asked for, and never more than 1,000
+ * @param out_len  receives how many came
+ * @return those of every call
+ */
+fog_status fog_fog_client_jobs(const struct fog_fog_client *client,
+                               struct fog_fog_job *out,
+                               size_t capacity,
+                               size_t *out_len);
+
+/**
  * Waits until all tasks of a job have ended.
  *
  * Thread safety: any thread, at the same time as other calls but fog_fog_client_free(). Another thread
@@ -5683,6 +5879,19 @@ fog_status fog_fog_client_tasks(const struct fog_fog_client *client,
                                 struct fog_fog_task *out,
                                 size_t capacity,
                                 size_t *out_len);
+
+/**
+ * Tells how a task stands.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param task   the task's identifier
+ * @param out    receives how it stands
+ * @return FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT, and those of every call
+ */
+fog_status fog_fog_client_task(const struct fog_fog_client *client,
+                               const char *task,
+                               struct fog_fog_task *out);
 
 /**
  * Gives the output of a task that has ended.
@@ -5728,6 +5937,19 @@ fog_status fog_fog_client_cancel(const struct fog_fog_client *client,
                                  uint32_t *tasks);
 
 /**
+ * Ends a task.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param task   the task's identifier
+ * @param was    receives whether it had not ended, or NULL
+ * @return FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT, and those of every call
+ */
+fog_status fog_fog_client_cancel_task(const struct fog_fog_client *client,
+                                      const char *task,
+                                      bool *was);
+
+/**
  * Gives a compute node no more tasks; it finishes what it has.
  *
  * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
@@ -5761,6 +5983,32 @@ fog_status fog_fog_client_topology(const struct fog_fog_client *client,
                                    struct fog_fog_member *out,
                                    size_t capacity,
                                    size_t *out_len);
+
+/**
+ * Tells what the fog looked like before: how many compute nodes there were, what they lent and did, the
+ * oldest first. At most 100 snapshots since the coordinator was started.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client   the client
+ * @param out      receives the snapshots
+ * @param capacity how many there is room for
+ * @param out_len  receives how many there are
+ * @return FOG_STATUS_BUFFER_TOO_SMALL, and those of every call
+ */
+fog_status fog_fog_client_topology_history(const struct fog_fog_client *client,
+                                           struct fog_fog_snapshot *out,
+                                           size_t capacity,
+                                           size_t *out_len);
+
+/**
+ * Gives what the coordinator counts, in the text format of Prometheus.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+ * @param client the client
+ * @param out    receives the text; free it with fog_string_free()
+ * @return those of every call
+ */
+fog_status fog_fog_client_metrics(const struct fog_fog_client *client, char **out);
 
 /**
  * Tells the number of the last thing that happened.
@@ -5857,7 +6105,7 @@ void fog_fog_client_free(struct fog_fog_client *client);
 
 /**
  * Puts the usual configuration of a node of a fog into a struct: it computes, for a credit for 10^9
- * fuel, and reports every 30 seconds.
+ * fuel, alone on its machine, and reports every 30 seconds.
  *
  * Thread safety: any thread.
  * @param out receives the configuration
@@ -8111,22 +8359,28 @@ fog_status fog_mesh_messages_read(const struct fog_mesh_messages *messages,
 void fog_mesh_messages_free(struct fog_mesh_messages *messages);
 
 /**
+ * Puts the usual configuration of a mesh node into a struct: no file, 4,096 events, no fog; identifiers of
+ * a fog last a quarter of an hour.
+ *
+ * Thread safety: any thread.
+ * @param out receives the configuration
+ */
+fog_status fog_mesh_node_config_default(struct fog_mesh_node_config *out);
+
+/**
  * Starts a node.
  *
  * Thread safety: any thread.
- * @param nickname   what the peer is called, 1 to 255 bytes; one that has a file is called what it was
- *                   before if this is empty
- * @param file       where it keeps its secrets, what waits to be delivered, and its messages; NULL makes
- *                   it a new peer that forgets everything
- * @param events_max events that wait to be received, or 0 for the usual 4,096; when there are more, the
- *                   oldest are dropped
- * @param out        receives the node; free it with fog_mesh_node_free()
- * @return FOG_STATUS_INVALID_MESH_CONTENT for a nickname that is empty or too long; FOG_STATUS_NODE if
- *         the system gives no thread; the codes of storage
+ * @param nickname what the peer is called, 1 to 255 bytes; one that has a file is called what it was
+ *                 before if this is empty
+ * @param config   the configuration, or NULL for the usual
+ * @param out      receives the node; free it with fog_mesh_node_free()
+ * @return FOG_STATUS_INVALID_MESH_CONTENT for a nickname that is empty or too long;
+ *         FOG_STATUS_INVALID_ARGUMENT for a key of another length; FOG_STATUS_NODE if the system gives no
+ *         thread; the codes of storage
  */
 fog_status fog_mesh_node_start(const char *nickname,
-                               const char *file,
-                               size_t events_max,
+                               const struct fog_mesh_node_config *config,
                                struct fog_mesh_node **out);
 
 /**
@@ -8137,6 +8391,18 @@ fog_status fog_mesh_node_start(const char *nickname,
  * @param out  receives the identifier
  */
 fog_status fog_mesh_node_id(const struct fog_mesh_node *node, struct fog_peer_id *out);
+
+/**
+ * Puts what a node is called on the air now into a struct: something else after a while if it talks only
+ * to the members of a fog, and who it is if not.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node the node
+ * @param out  receives the identifier
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mesh_node_air_id(const struct fog_mesh_node *node,
+                                struct fog_peer_id *out);
 
 /**
  * What a node is called.
@@ -8421,6 +8687,53 @@ fog_status fog_mesh_node_history(const struct fog_mesh_node *node,
                                  uint64_t before,
                                  size_t limit,
                                  struct fog_mesh_messages **out);
+
+/**
+ * Lists the newest messages from and to one peer, the newest first. Without a file those since the start.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node   the node
+ * @param peer   the peer, the text of a fog_peer_id
+ * @param before only those with numbers below this; UINT64_MAX for all
+ * @param limit  how many at most
+ * @param out    receives the list; free it with fog_mesh_messages_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_history_with_peer(const struct fog_mesh_node *node,
+                                           const char *peer,
+                                           uint64_t before,
+                                           size_t limit,
+                                           struct fog_mesh_messages **out);
+
+/**
+ * Lists the newest messages of one group, the newest first. Without a file those since the start.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node   the node
+ * @param group  the group, the text of a fog_id
+ * @param before only those with numbers below this; UINT64_MAX for all
+ * @param limit  how many at most
+ * @param out    receives the list; free it with fog_mesh_messages_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_history_of_group(const struct fog_mesh_node *node,
+                                          const char *group,
+                                          uint64_t before,
+                                          size_t limit,
+                                          struct fog_mesh_messages **out);
+
+/**
+ * Deletes a message from the history, by its number; from here alone.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node   the node
+ * @param number the message's number
+ * @param was    receives whether there was one, or NULL
+ * @return FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_delete_message(const struct fog_mesh_node *node,
+                                        uint64_t number,
+                                        bool *was);
 
 /**
  * Puts what a node counted since its start into a struct.

@@ -4763,6 +4763,8 @@ enum class mesh_kind : std::int32_t {
     link_down = FOG_MESH_KIND_LINK_DOWN,
     /// A radio of the program threw.
     radio_failed = FOG_MESH_KIND_RADIO_FAILED,
+    /// What a neighbour did with a message of this node's.
+    passed = FOG_MESH_KIND_PASSED,
 };
 
 /// How far a message has come.
@@ -4781,6 +4783,22 @@ enum class mesh_file_end : std::int32_t {
     missing = FOG_MESH_FILE_END_MISSING,
     silent = FOG_MESH_FILE_END_SILENT,
     disk = FOG_MESH_FILE_END_DISK,
+};
+
+/// What a neighbour did with a message of this node's.
+enum class mesh_passing : std::int32_t {
+    unknown = FOG_PASSING_UNKNOWN,
+    given = FOG_PASSING_GIVEN,
+    passed_on = FOG_PASSING_PASSED_ON,
+    has = FOG_PASSING_HAS,
+    carries = FOG_PASSING_CARRIES,
+};
+
+/// What a private message was encrypted with.
+enum class mesh_protection : std::int32_t {
+    unknown = FOG_PROTECTION_UNKNOWN,
+    noise = FOG_PROTECTION_NOISE,
+    ratchet = FOG_PROTECTION_RATCHET,
 };
 
 /// Something that happened to a mesh node. What its kind does not have is empty, false or 0.
@@ -4807,11 +4825,15 @@ struct mesh_event {
     delivery_state state = delivery_state::waiting;
     /// Of `file_failed`.
     mesh_file_end why = mesh_file_end::unknown;
+    /// Of `passed`.
+    mesh_passing passing = mesh_passing::unknown;
+    /// Of `private_message`.
+    mesh_protection protection = mesh_protection::unknown;
     /// Whether it is for this peer alone.
     bool is_private = false;
     /// Whether a file goes from here.
     bool is_sent = false;
-    /// Hops that a public message seems to have taken: nothing proves the number.
+    /// Hops that a message seems to have taken; 0 if somebody carried it. Nothing proves the number.
     std::uint8_t hops = 0;
     /// When a message was written, says its writer, in milliseconds since 1970.
     std::uint64_t unix_ms = 0;
@@ -4840,6 +4862,8 @@ struct mesh_peer {
     bool is_linked = false;
     /// Whether there is a session with it.
     bool has_session = false;
+    /// Whether private messages to it are under keys of their own.
+    bool has_ratchet = false;
     /// Whom it has links to, says it.
     std::vector<std::string> neighbours;
 };
@@ -4876,6 +4900,8 @@ struct mesh_message {
     delivery_state state = delivery_state::waiting;
     /// The neighbour it came from; empty if it is not known.
     std::string via;
+    /// Hops it seems to have taken; 0 if that is not known.
+    std::uint8_t hops = 0;
 };
 
 using mesh_stats = fog_mesh_stats;
@@ -5127,6 +5153,8 @@ inline mesh_event read_event(const fog_mesh_event *from) {
     event.path = text_or_empty(parts.path);
     event.state = static_cast<delivery_state>(parts.state);
     event.why = static_cast<mesh_file_end>(parts.why);
+    event.passing = static_cast<mesh_passing>(parts.passing);
+    event.protection = static_cast<mesh_protection>(parts.protection);
     event.is_private = parts.is_private;
     event.is_sent = parts.is_sent;
     event.hops = parts.hops;
@@ -5161,9 +5189,13 @@ struct mesh_node_config {
     /// Where it keeps its secrets, what waits to be delivered, and its messages; empty makes it a
     /// new peer that forgets everything.
     std::string file;
-    /// Events that wait to be received; 0 is the usual 4,096. When there are more, the oldest are
-    /// dropped.
-    std::size_t events_max = 0;
+    /// Events that wait to be received. When there are more, the oldest are dropped.
+    std::size_t events_max = 4096;
+    /// A key of random bytes that the members of a fog share: the node talks to them alone, sealed
+    /// on the air and under identifiers that change. Without, it talks to everybody.
+    std::optional<std::array<std::uint8_t, FOG_KEY_BYTES>> fog_key = std::nullopt;
+    /// How long such an identifier lasts, and at least ten seconds. All members must say the same.
+    std::chrono::milliseconds fog_period = std::chrono::minutes(15);
 };
 
 /// A peer of a BitChat mesh that runs on a thread of this process: over TCP, over radios, and to
@@ -5177,15 +5209,32 @@ public:
     /// Starts a node. One that has a file is called what it was before if `nickname` is empty.
     explicit mesh_node(const std::string &nickname, const mesh_node_config &config = {})
         : handle_(detail::take<handle>([&](fog_mesh_node **out) {
-              return fog_mesh_node_start(nickname.c_str(),
-                                         config.file.empty() ? nullptr : config.file.c_str(),
-                                         config.events_max, out);
+              auto raw = detail::fill<fog_mesh_node_config>(fog_mesh_node_config_default);
+              raw.file = config.file.empty() ? nullptr : config.file.c_str();
+              raw.events_max = config.events_max;
+              if (config.fog_key) {
+                  raw.fog_key = config.fog_key->data();
+                  raw.fog_key_len = config.fog_key->size();
+              }
+              if (config.fog_period.count() < 0) {
+                  throw invalid_argument("a duration is negative");
+              }
+              raw.fog_period_ms = static_cast<std::uint64_t>(config.fog_period.count());
+              return fog_mesh_node_start(nickname.c_str(), &raw, out);
           })) {}
 
     /// Who this is: 16 hexadecimal digits.
     std::string id() const {
         return detail::fill<fog_peer_id>([&](fog_peer_id *out) {
                    return fog_mesh_node_id(handle_.get(), out);
+               }).text;
+    }
+
+    /// What this peer is called on the air now: something else after a while if it talks only to the
+    /// members of a fog, and id() if not.
+    std::string air_id() const {
+        return detail::fill<fog_peer_id>([&](fog_peer_id *out) {
+                   return fog_mesh_node_air_id(handle_.get(), out);
                }).text;
     }
 
@@ -5379,29 +5428,43 @@ public:
             peer.is_reachable = one.is_reachable;
             peer.is_linked = one.is_linked;
             peer.has_session = one.has_session;
+            peer.has_ratchet = one.has_ratchet;
             peer.neighbours = detail::peer_texts(one.neighbours, one.neighbours_len);
             peers.push_back(std::move(peer));
         }
         return peers;
     }
 
-    /// The newest messages with numbers below `before`, the newest first. None without a file.
+    /// The newest messages with numbers below `before`, the newest first. Without a file those since
+    /// the start.
     std::vector<mesh_message> history(std::size_t limit = 100,
                                       std::uint64_t before = UINT64_MAX) const {
-        using list = detail::handle<fog_mesh_messages, fog_mesh_messages_free>;
-        const auto raw = detail::take<list>([&](fog_mesh_messages **out) {
+        return messages([&](fog_mesh_messages **out) {
             return fog_mesh_node_history(handle_.get(), before, limit, out);
         });
-        std::vector<mesh_message> messages;
-        for (std::size_t i = 0; i < fog_mesh_messages_count(raw.get()); i++) {
-            const auto one = detail::fill<fog_mesh_message>([&](fog_mesh_message *out) {
-                return fog_mesh_messages_read(raw.get(), i, out);
-            });
-            messages.push_back({one.number, one.id, one.peer.text, one.is_own, one.is_private,
-                                one.group, one.text, one.unix_ms,
-                                static_cast<delivery_state>(one.state), one.via});
-        }
-        return messages;
+    }
+
+    /// The same, of the messages from and to one peer.
+    std::vector<mesh_message> history_with_peer(const std::string &peer, std::size_t limit = 100,
+                                                std::uint64_t before = UINT64_MAX) const {
+        return messages([&](fog_mesh_messages **out) {
+            return fog_mesh_node_history_with_peer(handle_.get(), peer.c_str(), before, limit, out);
+        });
+    }
+
+    /// The same, of the messages of one group.
+    std::vector<mesh_message> history_of_group(const std::string &group, std::size_t limit = 100,
+                                               std::uint64_t before = UINT64_MAX) const {
+        return messages([&](fog_mesh_messages **out) {
+            return fog_mesh_node_history_of_group(handle_.get(), group.c_str(), before, limit, out);
+        });
+    }
+
+    /// Deletes a message from the history, by its number; from here alone. Says whether there was one.
+    bool delete_message(std::uint64_t number) const {
+        return detail::fill<bool>([&](bool *was) {
+            return fog_mesh_node_delete_message(handle_.get(), number, was);
+        });
     }
 
     /// What it counted since its start.
@@ -5453,6 +5516,22 @@ public:
 
 private:
     using handle = detail::handle<fog_mesh_node, fog_mesh_node_free>;
+
+    template <class Call>
+    static std::vector<mesh_message> messages(Call &&call) {
+        using list = detail::handle<fog_mesh_messages, fog_mesh_messages_free>;
+        const auto raw = detail::take<list>(call);
+        std::vector<mesh_message> messages;
+        for (std::size_t i = 0; i < fog_mesh_messages_count(raw.get()); i++) {
+            const auto one = detail::fill<fog_mesh_message>([&](fog_mesh_message *out) {
+                return fog_mesh_messages_read(raw.get(), i, out);
+            });
+            messages.push_back({one.number, one.id, one.peer.text, one.is_own, one.is_private,
+                                one.group, one.text, one.unix_ms,
+                                static_cast<delivery_state>(one.state), one.via, one.hops});
+        }
+        return messages;
+    }
 
     template <class Call>
     static std::string owned(Call &&call) {
@@ -5676,6 +5755,9 @@ using event = fog_fog_event;
 /// A node as its coordinator knows it: fog_fog_member of fogcompute.h.
 using member = fog_fog_member;
 
+/// The compute nodes of a fog at one moment, in numbers: fog_fog_snapshot of fogcompute.h.
+using snapshot = fog_fog_snapshot;
+
 /// What all tasks of a job have in common.
 struct job_options {
     /// Names the job; at random without. Submitted once more it is the same job.
@@ -5766,6 +5848,15 @@ public:
             [&](job *out) { return fog_fog_client_job(handle_.get(), id.c_str(), out); });
     }
 
+    /// The latest jobs of the account, the latest first; never more than 1,000.
+    std::vector<job> jobs(std::size_t limit = 100) const {
+        std::vector<job> found(limit);
+        std::size_t len = 0;
+        detail::check(fog_fog_client_jobs(handle_.get(), found.data(), found.size(), &len));
+        found.resize(len);
+        return found;
+    }
+
     /// Waits until all tasks of a job have ended.
     job wait(const std::string &id) const {
         return detail::fill<job>(
@@ -5777,6 +5868,12 @@ public:
         return all<task>([&](task *out, std::size_t capacity, std::size_t *len) {
             return fog_fog_client_tasks(handle_.get(), id.c_str(), out, capacity, len);
         });
+    }
+
+    /// How a task stands.
+    task task_of(const std::string &id) const {
+        return detail::fill<task>(
+            [&](task *out) { return fog_fog_client_task(handle_.get(), id.c_str(), out); });
     }
 
     /// The output of a task that has ended.
@@ -5803,6 +5900,13 @@ public:
         });
     }
 
+    /// Ends a task, and says whether it had not ended.
+    bool cancel_task(const std::string &id) const {
+        return detail::fill<bool>([&](bool *was) {
+            return fog_fog_client_cancel_task(handle_.get(), id.c_str(), was);
+        });
+    }
+
     /// Gives a compute node no more tasks; it finishes what it has.
     void drain(const std::string &node) const {
         detail::check(fog_fog_client_drain(handle_.get(), node.c_str()));
@@ -5818,6 +5922,21 @@ public:
         return all<member>([&](member *out, std::size_t capacity, std::size_t *len) {
             return fog_fog_client_topology(handle_.get(), out, capacity, len);
         });
+    }
+
+    /// What the fog looked like before, the oldest first: at most 100 snapshots since the coordinator was
+    /// started.
+    std::vector<snapshot> topology_history() const {
+        return all<snapshot>([&](snapshot *out, std::size_t capacity, std::size_t *len) {
+            return fog_fog_client_topology_history(handle_.get(), out, capacity, len);
+        });
+    }
+
+    /// What the coordinator counts, in the text format of Prometheus.
+    std::string metrics() const {
+        const auto text = detail::take<detail::handle<char, fog_string_free>>(
+            [&](char **out) { return fog_fog_client_metrics(handle_.get(), out); });
+        return text.get();
     }
 
     /// The number of the last thing that happened.
@@ -5883,6 +6002,8 @@ struct node_options {
     std::optional<std::string> price_per_gigafuel;
     /// From one report to its coordinator to the next.
     std::chrono::milliseconds heartbeat = std::chrono::seconds(30);
+    /// Nodes that share this machine, itself included: it promises its part of what the policy lends.
+    std::uint16_t nodes_on_machine = 1;
 };
 
 /// A node of a fog in this process: it runs the fog's tasks when its policy allows it, or mixes packets.
@@ -5904,6 +6025,7 @@ public:
                   throw invalid_argument("a duration is negative");
               }
               raw.heartbeat_ms = static_cast<std::uint64_t>(options.heartbeat.count());
+              raw.nodes_on_machine = options.nodes_on_machine;
               return fog_fog_node_start(coordinator.c_str(), coordinator_id.c_str(), data.c_str(),
                                         &raw, out);
           })) {}

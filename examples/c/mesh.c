@@ -36,8 +36,8 @@ static fog_mesh_event *until(const fog_mesh_node *node, fog_mesh_kind kind,
 
 int main(void) {
     fog_mesh_node *alice = NULL, *bob = NULL;
-    check(fog_mesh_node_start("alice", NULL, 0, &alice));
-    check(fog_mesh_node_start("bob", NULL, 0, &bob));
+    check(fog_mesh_node_start("alice", NULL, &alice));
+    check(fog_mesh_node_start("bob", NULL, &bob));
     fog_address address;
     check(fog_mesh_node_listen(bob, "127.0.0.1:0", &address));
     check(fog_mesh_node_connect(alice, address.text));

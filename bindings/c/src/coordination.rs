@@ -1,9 +1,12 @@
 use std::ffi::{c_char, c_void};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fogcompute::coord::topology::Snapshot;
+use fogcompute::coord::{NodeKind, Status};
 use fogcompute::exec::Grants;
 use fogcompute::store::{JobRow, TaskRow};
 use fogcompute::{
@@ -16,8 +19,8 @@ use crate::fog::{fog_limits, fog_output, limits_or_default};
 use crate::harvest::fog_harvest_policy;
 use crate::place::priority;
 use crate::support::{
-    Failure, c_string, chars, check_room, fill_items, free, give, give_text, guard, parse_address,
-    parsed, reference, result, slice, text,
+    Failure, c_string, chars, check_room, fill_items, free, give, give_text, guard,
+    optional_result, parse_address, parsed, reference, result, slice, text,
 };
 use crate::{FOG_ADDRESS_SIZE, FOG_ID_SIZE, FOG_NODE_ID_SIZE, fog_amount, fog_node_id, fog_status};
 
@@ -298,6 +301,78 @@ impl From<&TopologyNode> for fog_fog_member {
     }
 }
 
+/// The compute nodes of a fog at one moment, in numbers.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fog_fog_snapshot {
+    /// When, by the coordinator's clock.
+    pub at_unix_ms: u64,
+    /// Nodes that are somebody's phone, laptop or sensor. Here and below those that are gone count too.
+    pub edge_devices: u64,
+    /// Nodes that pass messages on.
+    pub relays: u64,
+    /// Nodes that mix packets.
+    pub mixnodes: u64,
+    /// Nodes that are there to compute.
+    pub computes: u64,
+    /// Nodes where clients enter.
+    pub gateways: u64,
+    /// Nodes that work and have room.
+    pub active: u64,
+    /// Nodes that have nothing to do.
+    pub idle: u64,
+    /// Nodes that have no room.
+    pub busy: u64,
+    /// Nodes that are late with their report.
+    pub suspect: u64,
+    /// Nodes that finish what they have, to leave.
+    pub draining: u64,
+    /// Nodes that their operator works on.
+    pub maintenance: u64,
+    /// Nodes that are gone.
+    pub offline: u64,
+    /// Thousandths of a processor that those lend that are there.
+    pub cpu_millis: u64,
+    /// Memory that they lend, in bytes.
+    pub memory_bytes: u64,
+    /// Thousandths of a processor that nothing is promised of.
+    pub free_cpu_millis: u64,
+    /// Memory that nothing is promised of, in bytes.
+    pub free_memory_bytes: u64,
+    /// Tasks that run on them.
+    pub running: u64,
+    /// Tasks that wait for them.
+    pub waiting: u64,
+}
+
+impl From<&Snapshot> for fog_fog_snapshot {
+    fn from(snapshot: &Snapshot) -> Self {
+        let kind = |kind| snapshot.of_kind(kind) as u64;
+        let status = |status| snapshot.of_status(status) as u64;
+        Self {
+            at_unix_ms: snapshot.at.0,
+            edge_devices: kind(NodeKind::EdgeDevice),
+            relays: kind(NodeKind::Relay),
+            mixnodes: kind(NodeKind::Mixnode),
+            computes: kind(NodeKind::Compute),
+            gateways: kind(NodeKind::Gateway),
+            active: status(Status::Active),
+            idle: status(Status::Idle),
+            busy: status(Status::Busy),
+            suspect: status(Status::Suspect),
+            draining: status(Status::Draining),
+            maintenance: status(Status::Maintenance),
+            offline: status(Status::Offline),
+            cpu_millis: snapshot.total.cpu_millis,
+            memory_bytes: snapshot.total.memory_bytes,
+            free_cpu_millis: snapshot.free.cpu_millis,
+            free_memory_bytes: snapshot.free.memory_bytes,
+            running: snapshot.running as u64,
+            waiting: snapshot.waiting as u64,
+        }
+    }
+}
+
 /// The input of a task.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -540,6 +615,36 @@ pub unsafe extern "C" fn fog_fog_client_job(
     })
 }
 
+/// Tells how the latest jobs of the account stand, the latest first.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+/// @param client   the client
+/// @param out      receives them
+/// @param capacity how many there is room for: no more are asked for, and never more than 1,000
+/// @param out_len  receives how many came
+/// @return those of every call
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_fog_client_jobs(
+    client: *const fog_fog_client,
+    out: *mut fog_fog_job,
+    capacity: usize,
+    out_len: *mut usize,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle and room for a number.
+        let (client, out_len) =
+            unsafe { (reference(client, "client")?, result(out_len, "out_len")?) };
+        let limit = u16::try_from(capacity).unwrap_or(u16::MAX);
+        let jobs = client.access.jobs(limit).wait()?;
+        check_room(jobs.len(), capacity, out_len)?;
+        let jobs: Vec<_> = jobs.into_iter().map(fog_fog_job::from).collect();
+        // SAFETY: the caller has room for `capacity` of them, and there are no more.
+        unsafe { fill_items(&jobs, out, "out") }?;
+        out_len.write(jobs.len());
+        Ok(())
+    })
+}
+
 /// Waits until all tasks of a job have ended.
 ///
 /// Thread safety: any thread, at the same time as other calls but fog_fog_client_free(). Another thread
@@ -602,6 +707,33 @@ pub unsafe extern "C" fn fog_fog_client_tasks(
         // SAFETY: the caller has room for `capacity` of them, and there are no more.
         unsafe { fill_items(&tasks, out, "out") }?;
         out_len.write(tasks.len());
+        Ok(())
+    })
+}
+
+/// Tells how a task stands.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+/// @param client the client
+/// @param task   the task's identifier
+/// @param out    receives how it stands
+/// @return FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT, and those of every call
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_fog_client_task(
+    client: *const fog_fog_client,
+    task: *const c_char,
+    out: *mut fog_fog_task,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string, and room for the struct.
+        let (client, task, out) = unsafe {
+            (
+                reference(client, "client")?,
+                parsed(task, "task")?,
+                result(out, "out")?,
+            )
+        };
+        out.write(client.access.task(task).wait()?.into());
         Ok(())
     })
 }
@@ -692,6 +824,36 @@ pub unsafe extern "C" fn fog_fog_client_cancel(
     })
 }
 
+/// Ends a task.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+/// @param client the client
+/// @param task   the task's identifier
+/// @param was    receives whether it had not ended, or NULL
+/// @return FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_INVALID_ARGUMENT, and those of every call
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_fog_client_cancel_task(
+    client: *const fog_fog_client,
+    task: *const c_char,
+    was: *mut bool,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string, and NULL or room for the result.
+        let (client, task, was) = unsafe {
+            (
+                reference(client, "client")?,
+                parsed(task, "task")?,
+                optional_result(was),
+            )
+        };
+        let cancelled = client.access.cancel_task(task).wait()?;
+        if let Some(was) = was {
+            was.write(cancelled);
+        }
+        Ok(())
+    })
+}
+
 /// Gives a compute node no more tasks; it finishes what it has.
 ///
 /// Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
@@ -753,6 +915,59 @@ pub unsafe extern "C" fn fog_fog_client_topology(
         // SAFETY: the caller has room for `capacity` of them, and there are no more.
         unsafe { fill_items(&members, out, "out") }?;
         out_len.write(members.len());
+        Ok(())
+    })
+}
+
+/// Tells what the fog looked like before: how many compute nodes there were, what they lent and did, the
+/// oldest first. At most 100 snapshots since the coordinator was started.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+/// @param client   the client
+/// @param out      receives the snapshots
+/// @param capacity how many there is room for
+/// @param out_len  receives how many there are
+/// @return FOG_STATUS_BUFFER_TOO_SMALL, and those of every call
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_fog_client_topology_history(
+    client: *const fog_fog_client,
+    out: *mut fog_fog_snapshot,
+    capacity: usize,
+    out_len: *mut usize,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle and room for a number.
+        let (client, out_len) =
+            unsafe { (reference(client, "client")?, result(out_len, "out_len")?) };
+        let topology = client.access.topology().wait()?;
+        check_room(topology.history.len(), capacity, out_len)?;
+        let history: Vec<_> = topology
+            .history
+            .iter()
+            .map(fog_fog_snapshot::from)
+            .collect();
+        // SAFETY: the caller has room for `capacity` of them, and there are no more.
+        unsafe { fill_items(&history, out, "out") }?;
+        out_len.write(history.len());
+        Ok(())
+    })
+}
+
+/// Gives what the coordinator counts, in the text format of Prometheus.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_fog_client_free().
+/// @param client the client
+/// @param out    receives the text; free it with fog_string_free()
+/// @return those of every call
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_fog_client_metrics(
+    client: *const fog_fog_client,
+    out: *mut *mut c_char,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle and room for a string.
+        let (client, out) = unsafe { (reference(client, "client")?, result(out, "out")?) };
+        give_text(out, &client.access.metrics().wait()?);
         Ok(())
     })
 }
@@ -984,10 +1199,13 @@ pub struct fog_fog_node_config {
     pub price_per_gigafuel: fog_amount,
     /// From one report to its coordinator to the next, in milliseconds.
     pub heartbeat_ms: u64,
+    /// Nodes that share this machine, itself included, at least 1: it promises its part of what the policy
+    /// lends.
+    pub nodes_on_machine: u16,
 }
 
 /// Puts the usual configuration of a node of a fog into a struct: it computes, for a credit for 10^9
-/// fuel, and reports every 30 seconds.
+/// fuel, alone on its machine, and reports every 30 seconds.
 ///
 /// Thread safety: any thread.
 /// @param out receives the configuration
@@ -1003,6 +1221,7 @@ pub unsafe extern "C" fn fog_fog_node_config_default(out: *mut fog_fog_node_conf
             policy: ptr::null(),
             price_per_gigafuel: usual.price_per_gigafuel.into(),
             heartbeat_ms: u64::try_from(usual.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            nodes_on_machine: usual.nodes_on_machine.get(),
         });
         Ok(())
     })
@@ -1085,6 +1304,8 @@ pub unsafe extern "C" fn fog_fog_node_start(
                     },
                     price_per_gigafuel: config.price_per_gigafuel.parse("price_per_gigafuel")?,
                     heartbeat: Duration::from_millis(config.heartbeat_ms),
+                    nodes_on_machine: NonZeroU16::new(config.nodes_on_machine)
+                        .ok_or_else(|| Failure::argument("nodes_on_machine is 0"))?,
                     ..usual
                 },
             };

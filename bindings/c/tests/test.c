@@ -3257,7 +3257,7 @@ static fog_fog_node *started(const struct coordination *fog, const char *name, i
     OK(fog_harvest_policy_always(&always));
     fog_fog_node_config config;
     OK(fog_fog_node_config_default(&config));
-    CHECK(config.layer == -1 && config.heartbeat_ms == 30000);
+    CHECK(config.layer == -1 && config.heartbeat_ms == 30000 && config.nodes_on_machine == 1);
     config.layer = layer;
     config.policy = always;
     config.heartbeat_ms = 200;
@@ -3364,6 +3364,10 @@ static void test_a_fog_of_processes_does_a_job_and_tells_of_it(void) {
     fog_node_id computes;
     OK(fog_fog_node_id(compute, &computes));
     for (size_t index = 0; index < len; index++) {
+        fog_fog_task alone;
+        OK(fog_fog_client_task(client, tasks[index].id, &alone));
+        CHECK(strcmp(alone.id, tasks[index].id) == 0 && strcmp(alone.job, job.id) == 0);
+        CHECK(alone.state == tasks[index].state && alone.attempts == tasks[index].attempts);
         CHECK(tasks[index].state == FOG_FOG_TASK_STATE_SUCCEEDED);
         CHECK(strcmp(tasks[index].node, computes.text) == 0);
         fog_output *output = NULL;
@@ -3392,6 +3396,21 @@ static void test_a_fog_of_processes_does_a_job_and_tells_of_it(void) {
     CHECK(len == 1 && strcmp(log, "hello\n") == 0);
     fog_string_free(log);
     free(says);
+    fog_fog_job latest[3];
+    OK(fog_fog_client_jobs(client, latest, 3, &len));
+    CHECK(len == 2 && strcmp(latest[0].id, job.id) == 0);
+    CHECK(strcmp(latest[1].id, "0123456789abcdef0123456789abcdef") == 0);
+    OK(fog_fog_client_jobs(client, latest, 1, &len));
+    CHECK(len == 1 && strcmp(latest[0].id, job.id) == 0);
+
+    fog_fog_snapshot before[100];
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_fog_client_topology_history(client, before, 0, &len));
+    OK(fog_fog_client_topology_history(client, before, 100, &len));
+    CHECK(len >= 1 && before[0].at_unix_ms > 0 && before[0].mixnodes == 0);
+    char *metrics = NULL;
+    OK(fog_fog_client_metrics(client, &metrics));
+    CHECK(strstr(metrics, "# TYPE ") != NULL);
+    fog_string_free(metrics);
 
     OK(fog_fog_client_drain(client, computes.text));
     fog_fog_member members[2];
@@ -3408,6 +3427,7 @@ static void test_a_fog_of_processes_does_a_job_and_tells_of_it(void) {
     FAILS(FOG_STATUS_UNKNOWN_NODE, fog_fog_client_drain(client, fog.id.text));
     uint32_t cancelled;
     FAILS(FOG_STATUS_TOKEN_FORBIDS, fog_fog_client_cancel(client, job.id, &cancelled));
+    FAILS(FOG_STATUS_TOKEN_FORBIDS, fog_fog_client_cancel_task(client, tasks[0].id, NULL));
 
     fog_fog_node_status status;
     char *trouble = NULL;
@@ -3435,20 +3455,27 @@ static void test_who_watches_a_fog_waits_and_is_told_of_the_end(void) {
     OK(fog_fog_watch_receive(watch, 0, &event, &received));
     CHECK(!received);
     const uint8_t module[] = {0};
-    const fog_fog_input input = {NULL, 0};
+    const fog_fog_input inputs[] = {{NULL, 0}, {NULL, 0}};
     fog_fog_job job;
-    OK(fog_fog_client_submit(client, module, sizeof module, &input, 1, NULL, &job));
+    OK(fog_fog_client_submit(client, module, sizeof module, inputs, 2, NULL, &job));
     OK(fog_fog_watch_receive(watch, UINT64_C(60000000000), &event, &received));
-    CHECK(received && event.kind == FOG_FOG_EVENT_KIND_ADMITTED && event.tasks == 1);
+    CHECK(received && event.kind == FOG_FOG_EVENT_KIND_ADMITTED && event.tasks == 2);
     CHECK(strcmp(event.job, job.id) == 0 && event.task[0] == '\0');
+    fog_fog_task tasks[2];
+    size_t len;
+    OK(fog_fog_client_tasks(client, job.id, tasks, 2, &len));
+    bool was = false;
+    OK(fog_fog_client_cancel_task(client, tasks[0].id, &was));
+    CHECK(was);
+    OK(fog_fog_client_cancel_task(client, tasks[0].id, &was));
+    CHECK(!was);
     uint32_t cancelled = 0;
     OK(fog_fog_client_cancel(client, job.id, &cancelled));
     CHECK(cancelled == 1);
-    fog_fog_task task;
-    size_t len;
-    OK(fog_fog_client_tasks(client, job.id, &task, 1, &len));
+    OK(fog_fog_client_task(client, tasks[0].id, &tasks[0]));
+    CHECK(tasks[0].state == FOG_FOG_TASK_STATE_CANCELLED && tasks[0].node[0] == '\0');
     fog_output *output = NULL;
-    FAILS(FOG_STATUS_NO_RESULT, fog_fog_client_result(client, task.id, &output));
+    FAILS(FOG_STATUS_NO_RESULT, fog_fog_client_result(client, tasks[0].id, &output));
     struct heard heard;
     begin_hearing(&heard);
     uint64_t last = 0;
@@ -3477,7 +3504,16 @@ static void test_what_a_fog_of_processes_refuses_has_its_status(void) {
     config.layer = 1000;
     FAILS(FOG_STATUS_INVALID_ARGUMENT,
           fog_fog_node_start(fog.address, fog.id.text, data, &config, &node));
+    /* It was started, and the coordinator did not understand it. */
+    config.layer = 200;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_fog_node_start(fog.address, fog.id.text, data, &config, &node));
+    CHECK(strstr(fog_last_error_message(), "mix layer 200") != NULL);
     config.layer = -1;
+    config.nodes_on_machine = 0;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_fog_node_start(fog.address, fog.id.text, data, &config, &node));
+    config.nodes_on_machine = 1;
     config.heartbeat_ms = 0;
     FAILS(FOG_STATUS_INVALID_ARGUMENT,
           fog_fog_node_start(fog.address, fog.id.text, data, &config, &node));
@@ -3495,6 +3531,9 @@ static void test_what_a_fog_of_processes_refuses_has_its_status(void) {
     FAILS(FOG_STATUS_UNKNOWN_TASK,
           fog_fog_client_job(client, "0123456789abcdef0123456789abcdef", &job));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_client_job(client, "x", &job));
+    fog_fog_task task;
+    FAILS(FOG_STATUS_UNKNOWN_TASK,
+          fog_fog_client_task(client, "0123456789abcdef0123456789abcdef", &task));
     FAILS(FOG_STATUS_INVALID_ARGUMENT,
           fog_fog_client_observe(client, 0, NULL, on_watched, NULL));
     fog_fog_job_options options;
@@ -4471,8 +4510,8 @@ struct two {
 
 static struct two start_two(void) {
     struct two two = {0};
-    OK(fog_mesh_node_start("alice", NULL, 0, &two.alice));
-    OK(fog_mesh_node_start("bob", NULL, 0, &two.bob));
+    OK(fog_mesh_node_start("alice", NULL, &two.alice));
+    OK(fog_mesh_node_start("bob", NULL, &two.bob));
     OK(fog_mesh_node_id(two.alice, &two.alice_id));
     OK(fog_mesh_node_id(two.bob, &two.bob_id));
     return two;
@@ -4496,8 +4535,13 @@ static void test_nodes_of_a_mesh_talk_over_tcp_and_go_on_after_a_restart(void) {
     }
     snprintf(file, sizeof file, "%s/alice", folder);
     struct two two = {0};
-    OK(fog_mesh_node_start("alice", file, 0, &two.alice));
-    OK(fog_mesh_node_start("bob", NULL, 0, &two.bob));
+    fog_mesh_node_config config;
+    OK(fog_mesh_node_config_default(&config));
+    CHECK(config.file == NULL && config.events_max == 4096 && config.fog_key == NULL);
+    CHECK(config.fog_period_ms == 900000);
+    config.file = file;
+    OK(fog_mesh_node_start("alice", &config, &two.alice));
+    OK(fog_mesh_node_start("bob", NULL, &two.bob));
     OK(fog_mesh_node_id(two.alice, &two.alice_id));
     OK(fog_mesh_node_id(two.bob, &two.bob_id));
     fog_address address;
@@ -4521,8 +4565,13 @@ static void test_nodes_of_a_mesh_talk_over_tcp_and_go_on_after_a_restart(void) {
     struct happened came = until(two.bob, FOG_MESH_KIND_PRIVATE);
     CHECK(strcmp(came.parts.id, sent) == 0 && strcmp(came.parts.text, "hello") == 0);
     CHECK(strcmp(came.parts.peer, two.alice_id.text) == 0 && came.parts.is_private);
-    CHECK(strcmp(came.parts.via, two.alice_id.text) == 0);
+    CHECK(strcmp(came.parts.via, two.alice_id.text) == 0 && came.parts.hops == 1);
+    CHECK(came.parts.protection != FOG_PROTECTION_UNKNOWN);
     CHECK(came.parts.group == NULL && came.parts.content == NULL);
+    fog_mesh_event_free(came.event);
+    came = until(two.alice, FOG_MESH_KIND_PASSED);
+    CHECK(strcmp(came.parts.id, sent) == 0 && strcmp(came.parts.peer, two.bob_id.text) == 0);
+    CHECK(came.parts.passing == FOG_PASSING_GIVEN);
     fog_mesh_event_free(came.event);
     reached(two.alice, sent, FOG_DELIVERY_STATE_DELIVERED);
     OK(fog_mesh_node_mark_read(two.bob, two.alice_id.text, sent));
@@ -4553,7 +4602,7 @@ static void test_nodes_of_a_mesh_talk_over_tcp_and_go_on_after_a_restart(void) {
 
     fog_peer_id again;
     char *nickname = NULL;
-    OK(fog_mesh_node_start("", file, 0, &two.alice));
+    OK(fog_mesh_node_start("", &config, &two.alice));
     OK(fog_mesh_node_id(two.alice, &again));
     OK(fog_mesh_node_nickname(two.alice, &nickname));
     CHECK(strcmp(again.text, two.alice_id.text) == 0 && strcmp(nickname, "alice") == 0);
@@ -4573,10 +4622,76 @@ static void test_nodes_of_a_mesh_talk_over_tcp_and_go_on_after_a_restart(void) {
     CHECK(strcmp(message.peer.text, two.bob_id.text) == 0 && message.is_private);
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_messages_read(messages, 3, &message));
     fog_mesh_messages_free(messages);
+    OK(fog_mesh_node_history_with_peer(two.alice, two.bob_id.text, UINT64_MAX, 100, &messages));
+    CHECK(fog_mesh_messages_count(messages) == 2);
+    OK(fog_mesh_messages_read(messages, 1, &message));
+    CHECK(strcmp(message.id, sent) == 0);
+    const uint64_t number = message.number;
+    fog_mesh_messages_free(messages);
+    OK(fog_mesh_node_delete_message(two.alice, number, &was));
+    CHECK(was);
+    OK(fog_mesh_node_delete_message(two.alice, number, &was));
+    CHECK(!was);
+    OK(fog_mesh_node_history(two.alice, UINT64_MAX, 100, &messages));
+    CHECK(fog_mesh_messages_count(messages) == 2);
+    fog_mesh_messages_free(messages);
     fog_string_free(sent);
     fog_mesh_node_free(two.alice);
     unlink(file);
     rmdir(folder);
+}
+
+static void test_members_of_a_fog_talk_and_a_stranger_is_nobody_to_them(void) {
+    uint8_t key[FOG_KEY_BYTES];
+    memset(key, 7, sizeof key);
+    fog_mesh_node_config config;
+    OK(fog_mesh_node_config_default(&config));
+    config.fog_key = key;
+    config.fog_key_len = sizeof key;
+    struct two two = {0};
+    fog_mesh_node *stranger = NULL;
+    OK(fog_mesh_node_start("alice", &config, &two.alice));
+    OK(fog_mesh_node_start("bob", &config, &two.bob));
+    OK(fog_mesh_node_start("stranger", NULL, &stranger));
+    OK(fog_mesh_node_id(two.alice, &two.alice_id));
+    OK(fog_mesh_node_id(two.bob, &two.bob_id));
+    OK(fog_mesh_node_link_with(stranger, two.bob));
+    skip(two.bob, FOG_MESH_KIND_LINK_UP);
+    OK(fog_mesh_node_link_with(two.alice, two.bob));
+    join(&two);
+    OK(fog_mesh_node_send_private(two.alice, two.bob_id.text, "between us", NULL));
+    struct happened came = until(two.bob, FOG_MESH_KIND_PRIVATE);
+    CHECK(strcmp(came.parts.text, "between us") == 0);
+    CHECK(strcmp(came.parts.peer, two.alice_id.text) == 0);
+    fog_mesh_event_free(came.event);
+
+    fog_peer_id on_air, stranger_id;
+    OK(fog_mesh_node_air_id(two.alice, &on_air));
+    CHECK(strcmp(on_air.text, two.alice_id.text) != 0);
+    OK(fog_mesh_node_air_id(stranger, &on_air));
+    OK(fog_mesh_node_id(stranger, &stranger_id));
+    CHECK(strcmp(on_air.text, stranger_id.text) == 0);
+    OK(fog_mesh_node_send_public(stranger, "who is there", NULL));
+    for (uint64_t strangers = 0; strangers == 0 && failures == 0;) {
+        fog_mesh_event *event = NULL;
+        OK(fog_mesh_node_receive(two.bob, 20000000, &event));
+        fog_mesh_event_free(event);
+        OK(fog_mesh_node_counter(two.bob, "strangers", &strangers));
+    }
+    const fog_mesh_node *const nodes[] = {two.alice, two.bob, stranger};
+    for (size_t i = 0; i < 3; i++) {
+        fog_mesh_peers *peers = NULL;
+        OK(fog_mesh_node_peers(nodes[i], &peers));
+        CHECK(fog_mesh_peers_count(peers) == (nodes[i] == stranger ? 0 : 1));
+        fog_mesh_peers_free(peers);
+    }
+    fog_mesh_node_free(stranger);
+    end_two(&two);
+
+    config.fog_key_len = 31;
+    fog_mesh_node *nobody = NULL;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_node_start("alice", &config, &nobody));
+    CHECK(nobody == NULL);
 }
 
 static void test_groups_and_files_of_a_mesh(void) {
@@ -4615,6 +4730,17 @@ static void test_groups_and_files_of_a_mesh(void) {
     fog_mesh_event_free(told.event);
     fog_string_free(sent);
     bool was = false;
+    fog_mesh_messages *messages = NULL;
+    OK(fog_mesh_node_history_of_group(two.bob, group.text, UINT64_MAX, 100, &messages));
+    CHECK(fog_mesh_messages_count(messages) == 1);
+    fog_mesh_message message;
+    OK(fog_mesh_messages_read(messages, 0, &message));
+    CHECK(strcmp(message.text, "between us") == 0 && strcmp(message.group, group.text) == 0);
+    CHECK(message.hops == 1);
+    fog_mesh_messages_free(messages);
+    OK(fog_mesh_node_history_with_peer(two.bob, two.alice_id.text, UINT64_MAX, 100, &messages));
+    CHECK(fog_mesh_messages_count(messages) == 0);
+    fog_mesh_messages_free(messages);
     OK(fog_mesh_node_leave_group(two.bob, group.text, &was));
     CHECK(was);
     OK(fog_mesh_node_leave_group(two.bob, group.text, &was));
@@ -4676,7 +4802,7 @@ static void test_what_a_mesh_refuses_has_its_status(void) {
     FAILS(FOG_STATUS_UNKNOWN_FILE, fog_mesh_node_accept_file(alice, file, "x"));
     FAILS(FOG_STATUS_INVALID_MESH_CONTENT, fog_mesh_node_send_public(alice, "", &id));
     fog_mesh_node *other = NULL;
-    FAILS(FOG_STATUS_INVALID_MESH_CONTENT, fog_mesh_node_start("", NULL, 0, &other));
+    FAILS(FOG_STATUS_INVALID_MESH_CONTENT, fog_mesh_node_start("", NULL, &other));
     static const char *const WRONG[] = {"", "xyz", "abababababababa", "ababababababababab"};
     for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
         FAILS(FOG_STATUS_INVALID_ARGUMENT,
@@ -4685,6 +4811,11 @@ static void test_what_a_mesh_refuses_has_its_status(void) {
         FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_node_listen(alice, WRONG[i], NULL));
         FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_node_send_group(alice, WRONG[i], "x", &id));
         FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_node_cancel_file(alice, WRONG[i], NULL));
+        fog_mesh_messages *messages = NULL;
+        FAILS(FOG_STATUS_INVALID_ARGUMENT,
+              fog_mesh_node_history_with_peer(alice, WRONG[i], UINT64_MAX, 1, &messages));
+        FAILS(FOG_STATUS_INVALID_ARGUMENT,
+              fog_mesh_node_history_of_group(alice, WRONG[i], UINT64_MAX, 1, &messages));
     }
     fog_peer_id endless;
     memset(endless.text, 'a', sizeof endless.text);
@@ -4695,7 +4826,7 @@ static void test_what_a_mesh_refuses_has_its_status(void) {
 
     fog_mesh_event *event = NULL;
     fog_mesh_event_parts parts;
-    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_node_start(NULL, NULL, 0, &other));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_node_start(NULL, NULL, &other));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_node_receive(NULL, 0, &event));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_node_receive(alice, 0, NULL));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_event_read(NULL, &parts));
@@ -5082,6 +5213,7 @@ int main(int argc, char **argv) {
         TEST(a_forked_child_cannot_use_its_parents_mixnet),
         TEST(nodes_of_a_mesh_talk_over_tcp_and_go_on_after_a_restart),
         TEST(groups_and_files_of_a_mesh),
+        TEST(members_of_a_fog_talk_and_a_stranger_is_nobody_to_them),
         TEST(what_a_mesh_refuses_has_its_status),
         TEST(a_loop_is_woken_when_a_mesh_has_events),
         TEST(nodes_talk_over_a_radio_written_in_c),

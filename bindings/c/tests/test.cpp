@@ -1539,6 +1539,10 @@ void test_nodes_of_a_mesh_talk() {
         const auto came = until(bob, fc::mesh_kind::private_message);
         CHECK(came.id == sent && came.text == "hello" && came.peer == alice.id());
         CHECK(came.is_private && came.via == alice.id() && came.group.empty());
+        CHECK(came.hops == 1 && came.protection != fc::mesh_protection::unknown);
+        const auto passed = until(alice, fc::mesh_kind::passed);
+        CHECK(passed.id == sent && passed.peer == bob.id());
+        CHECK(passed.passing == fc::mesh_passing::given);
         reached(alice, sent, fc::delivery_state::delivered);
         bob.mark_read(alice.id(), sent);
         reached(alice, sent, fc::delivery_state::read);
@@ -1556,6 +1560,10 @@ void test_nodes_of_a_mesh_talk() {
     CHECK(history.size() == 2 && history[0].text == "to all" && !history[0].is_own);
     CHECK(history[1].id == sent && history[1].state == fc::delivery_state::read);
     CHECK(again.history(5, history[0].number).size() == 1);
+    const auto with_bob = again.history_with_peer(history[1].peer);
+    CHECK(with_bob.size() == 1 && with_bob[0].id == sent);
+    CHECK(again.delete_message(with_bob[0].number) && !again.delete_message(with_bob[0].number));
+    CHECK(again.history().size() == 1);
     again.close();
 }
 
@@ -1575,6 +1583,9 @@ void test_groups_and_files_of_a_mesh() {
     const auto sent = alice.send_group(group, "between us");
     const auto read = until(bob, fc::mesh_kind::group_message);
     CHECK(read.id == sent && read.text == "between us" && read.group == group);
+    const auto of_group = bob.history_of_group(group);
+    CHECK(of_group.size() == 1 && of_group[0].id == sent && of_group[0].group == group);
+    CHECK(bob.history_with_peer(alice.id()).empty());
     CHECK(bob.leave_group(group) && !bob.leave_group(group));
 
     alice.send_file(bob.id(), fc::bytes_view("small", 5), "small.txt");
@@ -1597,6 +1608,27 @@ void test_groups_and_files_of_a_mesh() {
     CHECK(alice.cancel_file(name));
 }
 
+void test_members_of_a_fog_talk_and_a_stranger_is_nobody_to_them() {
+    fc::mesh_node_config config;
+    config.fog_key.emplace().fill(7);
+    const fc::mesh_node alice("alice", config), bob("bob", config), stranger("stranger");
+    stranger.link_with(bob);
+    until(bob, fc::mesh_kind::link_up);
+    alice.link_with(bob);
+    until(alice, fc::mesh_kind::peer_joined);
+    until(bob, fc::mesh_kind::peer_joined);
+    alice.send_private(bob.id(), "between us");
+    CHECK(until(bob, fc::mesh_kind::private_message).text == "between us");
+    CHECK(alice.air_id() != alice.id() && stranger.air_id() == stranger.id());
+    stranger.send_public("who is there");
+    while (bob.counter("strangers") == 0) {
+        bob.receive(std::chrono::milliseconds(20));
+    }
+    CHECK(alice.peers().size() == 1 && bob.peers().size() == 1 && stranger.peers().empty());
+    config.fog_period = std::chrono::milliseconds(-1);
+    THROWS(fc::invalid_argument, fc::mesh_node("alice", config));
+}
+
 void test_what_a_mesh_refuses_is_thrown_by_name() {
     const fc::mesh_node alice("alice"), bob("bob");
     const std::string eight = "abababababababab", sixteen = eight + eight;
@@ -1607,6 +1639,7 @@ void test_what_a_mesh_refuses_is_thrown_by_name() {
     THROWS(fc::invalid_mesh_content, fc::mesh_node(""));
     THROWS(fc::invalid_argument, alice.connect("nowhere"));
     THROWS(fc::invalid_argument, alice.send_private("xyz", "hello"));
+    THROWS(fc::invalid_argument, alice.history_with_peer("xyz"));
     THROWS(fc::invalid_argument, alice.create_group("us", {sixteen}));
     THROWS(fc::invalid_argument, alice.add_radio(nullptr));
     THROWS(fc::invalid_argument, alice.when_readable(nullptr));
@@ -1835,6 +1868,13 @@ void test_a_fog_of_processes_does_a_job_and_tells_of_it() {
     CHECK(tasks.size() == 2);
     CHECK((client.result(tasks.at(0).id).output == fc::bytes{'h', 'i'}));
     CHECK(client.log(tasks.at(1).id) == "ho\n");
+    CHECK(client.task_of(tasks.at(1).id).state == FOG_FOG_TASK_STATE_SUCCEEDED);
+    const auto jobs = client.jobs();
+    CHECK(jobs.size() == 1 && std::string(jobs.at(0).id) == job.id);
+    CHECK(client.jobs(0).empty());
+    const auto before = client.topology_history();
+    CHECK(!before.empty() && before.at(0).at_unix_ms > 0 && before.at(0).mixnodes == 0);
+    CHECK(client.metrics().find("# TYPE ") != std::string::npos);
 
     client.drain(compute.id());
     const auto members = client.topology();
@@ -1861,13 +1901,21 @@ void test_what_a_fog_of_processes_refuses_is_thrown_by_name() {
     const co::coordinator fog(folder.path + "/fog");
     THROWS(fc::listen_failed, co::coordinator(folder.path + "/other", fog.address()));
     THROWS(fc::invalid_argument, co::node(fog.address(), "x", folder.path + "/node"));
+    // It was started, and the coordinator did not understand it.
+    THROWS(fc::invalid_argument, started(fog, folder.path + "/node", 200));
+    co::node_options nowhere;
+    nowhere.nodes_on_machine = 0;
+    THROWS(fc::invalid_argument, co::node(fog.address(), fog.id(), folder.path + "/node", nowhere));
     const co::client client(fog.issue_token());
     THROWS(fc::invalid_job, client.submit({}, {}));
     THROWS(fc::unknown_task, client.wait("0123456789abcdef0123456789abcdef"));
     THROWS(fc::invalid_argument, client.wait("x"));
     const auto module = fc::bytes{0};
-    const auto job = client.submit(module, {{}});
+    const auto job = client.submit(module, {{}, {}});
+    const std::string first = client.tasks(job.id).at(0).id;
+    CHECK(client.cancel_task(first) && !client.cancel_task(first));
     CHECK(client.cancel(job.id) == 1);
+    THROWS(fc::unknown_task, client.task_of("0123456789abcdef0123456789abcdef"));
     THROWS(fc::no_result, client.result(client.tasks(job.id).at(0).id));
     THROWS(fc::coordinator_error, client.drain(fog.id()));
     const auto token = fog.issue_token();
@@ -1917,6 +1965,7 @@ int main(int argc, char **argv) {
         TEST(closing_a_client_ends_what_is_waited_for),
         TEST(nodes_of_a_mesh_talk),
         TEST(groups_and_files_of_a_mesh),
+        TEST(members_of_a_fog_talk_and_a_stranger_is_nobody_to_them),
         TEST(what_a_mesh_refuses_is_thrown_by_name),
         TEST(nodes_talk_over_a_radio_written_in_cpp),
         TEST(a_fog_of_processes_does_a_job_and_tells_of_it),

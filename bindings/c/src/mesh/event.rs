@@ -1,7 +1,7 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use fogcompute::bitchat::DeliveryState;
+use fogcompute::bitchat::{DeliveryState, Passing, Protection};
 use fogcompute::{MeshFileEnd, MeshKind, MeshRecord};
 
 use crate::fog_status;
@@ -53,6 +53,36 @@ pub enum fog_mesh_kind {
     LinkDown = 19,
     /// A callback of a radio failed.
     RadioFailed = 20,
+    /// What a neighbour did with a message of this node's.
+    Passed = 21,
+}
+
+/// What a neighbour did with a message of this node's. The values never change.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum fog_passing {
+    /// Something that this header has no words for.
+    Unknown = 0,
+    /// It was given the message.
+    Given = 1,
+    /// It passed the message on.
+    PassedOn = 2,
+    /// It says that it has the message.
+    Has = 3,
+    /// It carries the message until it meets the receiver.
+    Carries = 4,
+}
+
+/// What a private message was encrypted with. The values never change.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum fog_protection {
+    /// None is to be told, or this header has no words for it.
+    Unknown = 0,
+    /// The keys of a session, which last up to a day, or of an envelope.
+    Noise = 1,
+    /// A key of its own, which is gone once it is read.
+    Ratchet = 2,
 }
 
 /// How far a message has come. The values never change.
@@ -121,6 +151,7 @@ const fn number_of(kind: MeshKind) -> i32 {
         MeshKind::LinkUp => fog_mesh_kind::LinkUp,
         MeshKind::LinkDown => fog_mesh_kind::LinkDown,
         MeshKind::RadioFailed => fog_mesh_kind::RadioFailed,
+        MeshKind::Passed => fog_mesh_kind::Passed,
         _ => fog_mesh_kind::Unknown,
     };
     kind as i32
@@ -154,6 +185,10 @@ pub struct fog_mesh_event_parts {
     pub state: i32,
     /// A fog_mesh_file_end, of FOG_MESH_KIND_FILE_FAILED.
     pub why: i32,
+    /// A fog_passing, of FOG_MESH_KIND_PASSED.
+    pub passing: i32,
+    /// A fog_protection, of FOG_MESH_KIND_PRIVATE.
+    pub protection: i32,
     /// Whether it is for this peer alone.
     pub is_private: bool,
     /// Whether a file goes from here.
@@ -224,6 +259,18 @@ pub unsafe extern "C" fn fog_mesh_event_read(
             Some(MeshFileEnd::Disk) => fog_mesh_file_end::Disk,
             _ => fog_mesh_file_end::Unknown,
         };
+        let passing = match record.passing {
+            Some(Passing::Given) => fog_passing::Given,
+            Some(Passing::PassedOn { .. }) => fog_passing::PassedOn,
+            Some(Passing::Has) => fog_passing::Has,
+            Some(Passing::Carries) => fog_passing::Carries,
+            None => fog_passing::Unknown,
+        };
+        let protection = match record.protection {
+            Some(Protection::Noise) => fog_protection::Noise,
+            Some(Protection::Ratchet) => fog_protection::Ratchet,
+            _ => fog_protection::Unknown,
+        };
         out.write(fog_mesh_event_parts {
             kind: record.kind.map_or(0, number_of),
             peer,
@@ -236,6 +283,8 @@ pub unsafe extern "C" fn fog_mesh_event_read(
             path,
             state: record.state.map_or(0, delivery),
             why: why as i32,
+            passing: passing as i32,
+            protection: protection as i32,
             is_private: record.is_private,
             is_sent: record.is_sent,
             hops: record.hops,

@@ -26,6 +26,8 @@ pub struct fog_mesh_peer {
     pub is_linked: bool,
     /// Whether there is a session with it.
     pub has_session: bool,
+    /// Whether private messages to it are under keys of their own.
+    pub has_ratchet: bool,
     /// Whom it has links to, says it.
     pub neighbours: *const fog_peer_id,
     /// How many.
@@ -70,6 +72,8 @@ pub struct fog_mesh_message {
     pub state: i32,
     /// The neighbour it came from; empty if it is not known.
     pub via: [c_char; FOG_PEER_ID_SIZE],
+    /// Hops it seems to have taken; 0 if that is not known.
+    pub hops: u8,
 }
 
 /// Peers that a mesh node knows.
@@ -161,6 +165,7 @@ pub unsafe extern "C" fn fog_mesh_peers_read(
             is_reachable: peer.is_reachable,
             is_linked: peer.is_linked,
             has_session: peer.has_session,
+            has_ratchet: peer.has_ratchet,
             neighbours: pointer(neighbours),
             neighbours_len: neighbours.len(),
         });
@@ -275,6 +280,7 @@ pub unsafe extern "C" fn fog_mesh_messages_read(
             unix_ms: message.at.0,
             state: delivery(message.state),
             via: chars(&via.unwrap_or_default()),
+            hops: message.hops,
         });
         Ok(())
     })

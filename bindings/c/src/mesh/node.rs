@@ -4,6 +4,8 @@ use std::ptr;
 use std::time::Duration;
 
 use fogcompute::bitchat::file::File;
+use fogcompute::bitchat::history::Conversation;
+use fogcompute::bitchat::{FogConfig, FogKey, NodeConfig};
 use fogcompute::node::MeshError;
 use fogcompute::{MeshNode, MeshNodeConfig};
 
@@ -14,8 +16,8 @@ use super::{
 };
 use crate::completions::{Callback, Completions, UserData};
 use crate::support::{
-    Failure, chars, free, give, give_text, guard, optional_result, parse_address, parsed,
-    reference, result, slice, text,
+    Failure, chars, free, give, give_text, guard, key_bytes, optional_result, parse_address,
+    parsed, reference, result, slice, text,
 };
 use crate::{FOG_ADDRESS_SIZE, fog_id, fog_status};
 
@@ -75,43 +77,108 @@ impl Drop for fog_mesh_node {
     }
 }
 
+/// How a mesh node is made. Fill it with fog_mesh_node_config_default() and change what should differ.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fog_mesh_node_config {
+    /// Where it keeps its secrets, what waits to be delivered, and its messages; NULL makes it a new peer
+    /// that forgets everything.
+    pub file: *const c_char,
+    /// Events that wait to be received; when there are more, the oldest are dropped.
+    pub events_max: usize,
+    /// A key of FOG_KEY_BYTES random bytes that the members of a fog share: the node talks to them alone,
+    /// sealed on the air and under identifiers that change, and to nobody who has not got the key, the
+    /// BitChat apps among them. NULL to talk to everybody.
+    pub fog_key: *const u8,
+    /// How many bytes that are.
+    pub fog_key_len: usize,
+    /// How long such an identifier lasts, in milliseconds, and at least 10,000: what is shorter lasts as
+    /// long. All members must say the same.
+    pub fog_period_ms: u64,
+}
+
+/// Puts the usual configuration of a mesh node into a struct: no file, 4,096 events, no fog; identifiers of
+/// a fog last a quarter of an hour.
+///
+/// Thread safety: any thread.
+/// @param out receives the configuration
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mesh_node_config_default(
+    out: *mut fog_mesh_node_config,
+) -> fog_status {
+    guard(|| {
+        let period_ms = FogConfig::PERIOD.as_millis();
+        // SAFETY: the caller gives room for the struct.
+        unsafe { result(out, "out") }?.write(fog_mesh_node_config {
+            file: ptr::null(),
+            events_max: MeshNodeConfig::default().events_max,
+            fog_key: ptr::null(),
+            fog_key_len: 0,
+            fog_period_ms: u64::try_from(period_ms).unwrap_or(u64::MAX),
+        });
+        Ok(())
+    })
+}
+
+/// # Safety
+/// Pointers of the configuration are NULL or to what they say.
+unsafe fn read_config(
+    nickname: &str,
+    config: &fog_mesh_node_config,
+) -> Result<MeshNodeConfig, Failure> {
+    // SAFETY: as the caller promises.
+    let (file, key) = unsafe {
+        let key = match config.fog_key.is_null() {
+            true => None,
+            false => Some(key_bytes(config.fog_key, config.fog_key_len, "fog_key")?),
+        };
+        (optional_text(config.file, "file")?, key)
+    };
+    let usual = MeshNodeConfig::default();
+    Ok(MeshNodeConfig {
+        nickname: nickname.to_owned(),
+        file: file.map(PathBuf::from),
+        events_max: config.events_max,
+        rules: NodeConfig {
+            fog: key.map(|key| FogConfig {
+                key: FogKey::from_bytes(key),
+                period: Duration::from_millis(config.fog_period_ms),
+            }),
+            ..usual.rules
+        },
+        ..usual
+    })
+}
+
 /// Starts a node.
 ///
 /// Thread safety: any thread.
-/// @param nickname   what the peer is called, 1 to 255 bytes; one that has a file is called what it was
-///                   before if this is empty
-/// @param file       where it keeps its secrets, what waits to be delivered, and its messages; NULL makes
-///                   it a new peer that forgets everything
-/// @param events_max events that wait to be received, or 0 for the usual 4,096; when there are more, the
-///                   oldest are dropped
-/// @param out        receives the node; free it with fog_mesh_node_free()
-/// @return FOG_STATUS_INVALID_MESH_CONTENT for a nickname that is empty or too long; FOG_STATUS_NODE if
-///         the system gives no thread; the codes of storage
+/// @param nickname what the peer is called, 1 to 255 bytes; one that has a file is called what it was
+///                 before if this is empty
+/// @param config   the configuration, or NULL for the usual
+/// @param out      receives the node; free it with fog_mesh_node_free()
+/// @return FOG_STATUS_INVALID_MESH_CONTENT for a nickname that is empty or too long;
+///         FOG_STATUS_INVALID_ARGUMENT for a key of another length; FOG_STATUS_NODE if the system gives no
+///         thread; the codes of storage
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mesh_node_start(
     nickname: *const c_char,
-    file: *const c_char,
-    events_max: usize,
+    config: *const fog_mesh_node_config,
     out: *mut *mut fog_mesh_node,
 ) -> fog_status {
     guard(|| {
-        // SAFETY: the caller passes a string, a string or NULL, and room for a handle.
-        let (nickname, file, out) = unsafe {
-            (
-                text(nickname, "nickname")?,
-                optional_text(file, "file")?,
-                result(out, "out")?,
-            )
-        };
-        let usual = MeshNodeConfig::default();
-        let config = MeshNodeConfig {
-            nickname: nickname.to_owned(),
-            file: file.map(PathBuf::from),
-            events_max: match events_max {
-                0 => usual.events_max,
-                events => events,
-            },
-            ..usual
+        // SAFETY: the caller passes a string, a configuration whose pointers are NULL or to what they
+        // say, or NULL, and room for a handle.
+        let (config, out) = unsafe {
+            let nickname = text(nickname, "nickname")?;
+            let config = match config.as_ref() {
+                Some(config) => read_config(nickname, config)?,
+                None => MeshNodeConfig {
+                    nickname: nickname.to_owned(),
+                    ..MeshNodeConfig::default()
+                },
+            };
+            (config, result(out, "out")?)
         };
         let handle = fog_mesh_node {
             node: MeshNode::start(config)?,
@@ -151,6 +218,26 @@ pub unsafe extern "C" fn fog_mesh_node_id(
         // SAFETY: the caller passes a live handle and room for the struct.
         let (node, out) = unsafe { (reference(node, "node")?, result(out, "out")?) };
         out.write(node.node.id().into());
+        Ok(())
+    })
+}
+
+/// Puts what a node is called on the air now into a struct: something else after a while if it talks only
+/// to the members of a fog, and who it is if not.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+/// @param node the node
+/// @param out  receives the identifier
+/// @return FOG_STATUS_CLOSED
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mesh_node_air_id(
+    node: *const fog_mesh_node,
+    out: *mut fog_peer_id,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle and room for the struct.
+        let (node, out) = unsafe { (reference(node, "node")?, result(out, "out")?) };
+        out.write(node.node.air_id()?.into());
         Ok(())
     })
 }
@@ -729,6 +816,94 @@ pub unsafe extern "C" fn fog_mesh_node_history(
         // SAFETY: the caller passes a live handle and room for one.
         let (node, out) = unsafe { (reference(node, "node")?, result(out, "out")?) };
         give(out, node.node.history(before, limit)?.into());
+        Ok(())
+    })
+}
+
+/// Lists the newest messages from and to one peer, the newest first. Without a file those since the start.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+/// @param node   the node
+/// @param peer   the peer, the text of a fog_peer_id
+/// @param before only those with numbers below this; UINT64_MAX for all
+/// @param limit  how many at most
+/// @param out    receives the list; free it with fog_mesh_messages_free()
+/// @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mesh_node_history_with_peer(
+    node: *const fog_mesh_node,
+    peer: *const c_char,
+    before: u64,
+    limit: usize,
+    out: *mut *mut fog_mesh_messages,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string, and room for a handle.
+        let (node, peer, out) = unsafe {
+            (
+                reference(node, "node")?,
+                parsed(peer, "peer")?,
+                result(out, "out")?,
+            )
+        };
+        let with = Conversation::Peer(peer);
+        give(out, node.node.history_of(with, before, limit)?.into());
+        Ok(())
+    })
+}
+
+/// Lists the newest messages of one group, the newest first. Without a file those since the start.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+/// @param node   the node
+/// @param group  the group, the text of a fog_id
+/// @param before only those with numbers below this; UINT64_MAX for all
+/// @param limit  how many at most
+/// @param out    receives the list; free it with fog_mesh_messages_free()
+/// @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mesh_node_history_of_group(
+    node: *const fog_mesh_node,
+    group: *const c_char,
+    before: u64,
+    limit: usize,
+    out: *mut *mut fog_mesh_messages,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string, and room for a handle.
+        let (node, group, out) = unsafe {
+            (
+                reference(node, "node")?,
+                read_group(group)?,
+                result(out, "out")?,
+            )
+        };
+        let of = Conversation::Group(group);
+        give(out, node.node.history_of(of, before, limit)?.into());
+        Ok(())
+    })
+}
+
+/// Deletes a message from the history, by its number; from here alone.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+/// @param node   the node
+/// @param number the message's number
+/// @param was    receives whether there was one, or NULL
+/// @return FOG_STATUS_CLOSED, and the codes of storage
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mesh_node_delete_message(
+    node: *const fog_mesh_node,
+    number: u64,
+    was: *mut bool,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, and NULL or room for the result.
+        let (node, was) = unsafe { (reference(node, "node")?, optional_result(was)) };
+        let deleted = node.node.delete_message(number)?;
+        if let Some(was) = was {
+            was.write(deleted);
+        }
         Ok(())
     })
 }
