@@ -53,8 +53,9 @@ pub use credits::{
 pub use error::{ErrorCode, ErrorCodeEntry, FogError, error_codes, panic_on_purpose};
 pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};
 pub use mesh::{
-    BleRadio, MeshEvent, MeshFile, MeshFileEnd, MeshGroup, MeshMessage, MeshNode, MeshNodeConfig,
-    MeshNodeStats, MeshPeer, RadioError, RadioInbox, RadioLimits,
+    BleRadio, MeshConversation, MeshConversationEntry, MeshEvent, MeshFile, MeshFileEnd, MeshFog,
+    MeshGroup, MeshMessage, MeshNode, MeshNodeConfig, MeshNodeStats, MeshPeer, MeshProtection,
+    RadioError, RadioInbox, RadioLimits, mesh_fog_key,
 };
 pub use mixnode::{MixnetNode, MixnetNodeConfig, MixnetNodeStats};
 pub use optimise::{

@@ -4,10 +4,15 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fogcompute::HostRadio;
+use fogcompute::base::OsEntropy;
 use fogcompute::bitchat::group::GroupId;
-use fogcompute::bitchat::{DeliveryState, Event, PeerId, file};
+use fogcompute::bitchat::history::Conversation;
+use fogcompute::bitchat::{
+    DeliveryState, Event, FogConfig, FogKey, NodeConfig, Passing, PeerId, Protection, file,
+};
 use fogcompute::node::MeshError;
 use fogcompute::transport::{
     Activity, Address, LinkEnded, RadioEvent, RadioFailure, RadioLink, Role,
@@ -37,6 +42,82 @@ pub enum DeliveryState {
     GivenUp,
 }
 
+/// What a neighbour did with a message of this peer, as far as it shows. Nobody signs any of it.
+#[uniffi::remote(Enum)]
+pub enum Passing {
+    /// It was given the message, over its link.
+    Given,
+    /// It sent the message on: the message was heard again from it, after so many hops.
+    PassedOn {
+        /// Hops from here to the neighbour, over whomever, and back.
+        hops: u8,
+    },
+    /// It says that it has the message, by a set that errs once in a hundred times.
+    Has,
+    /// It was given the message to carry to somebody who is not there.
+    Carries,
+}
+
+/// What a private message was encrypted with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
+pub enum MeshProtection {
+    /// The keys of a session, which last up to a day, or those of an envelope.
+    Noise,
+    /// A key of its own, which is gone once it is read.
+    Ratchet,
+}
+
+impl MeshProtection {
+    const fn of(protection: Protection) -> Option<Self> {
+        match protection {
+            Protection::Noise => Some(Self::Noise),
+            Protection::Ratchet => Some(Self::Ratchet),
+            _ => None,
+        }
+    }
+}
+
+/// A fog whose members alone a mesh node talks to, sealed under the fog's key and under identifiers that
+/// change. Who has not got the key, and the BitChat apps, neither hear it nor are heard.
+#[derive(Clone, Eq, PartialEq, uniffi::Record)]
+pub struct MeshFog {
+    /// What all members share, 32 bytes as good as random: [`mesh_fog_key`] makes one. A member that
+    /// leaves knows it: give the others a new one.
+    pub key: Vec<u8>,
+    /// How long an identifier on the air lasts, in milliseconds; without a number, a quarter of an hour,
+    /// and never less than ten seconds. All members must say the same.
+    #[uniffi(default = None)]
+    pub period_ms: Option<u64>,
+}
+
+impl std::fmt::Debug for MeshFog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MeshFog(..)")
+    }
+}
+
+impl MeshFog {
+    fn parse(self) -> Result<FogConfig, FogError> {
+        let bytes = <[u8; 32]>::try_from(self.key)
+            .map_err(|key| invalid_argument(format!("key has {} bytes, not 32", key.len())))?;
+        Ok(FogConfig {
+            period: self
+                .period_ms
+                .map_or(FogConfig::PERIOD, Duration::from_millis),
+            ..FogConfig::new(FogKey::from_bytes(bytes))
+        })
+    }
+}
+
+/// Makes the key of a new fog ([`MeshFog`]).
+///
+/// # Errors
+/// [`FogError::Panic`] if the system gives no random bytes.
+#[uniffi::export]
+pub fn mesh_fog_key() -> Result<Vec<u8>, FogError> {
+    guarded(|| Ok(FogKey::random(&mut OsEntropy).as_bytes().to_vec()))
+}
+
 /// How a mesh node is made. What is left out keeps the library's default.
 #[derive(Clone, Debug, Default, Eq, PartialEq, uniffi::Record)]
 pub struct MeshNodeConfig {
@@ -54,6 +135,9 @@ pub struct MeshNodeConfig {
     /// dropped, and counted.
     #[uniffi(default = None)]
     pub events_max: Option<u32>,
+    /// The fog whose members alone it talks to; without one, it talks to everybody.
+    #[uniffi(default = None)]
+    pub fog: Option<MeshFog>,
 }
 
 impl MeshNodeConfig {
@@ -73,6 +157,10 @@ impl MeshNodeConfig {
             events_max: self
                 .events_max
                 .map_or(defaults.events_max, |events| events as usize),
+            rules: NodeConfig {
+                fog: self.fog.map(MeshFog::parse).transpose()?,
+                ..defaults.rules
+            },
             ..defaults
         })
     }
@@ -164,6 +252,10 @@ pub enum MeshEvent {
         text: String,
         /// The neighbour it came from, if it is known.
         via: Option<String>,
+        /// Hops it seems to have taken; 0 if somebody carried it. Nothing proves the number.
+        hops: u8,
+        /// What it was encrypted with, if this binding has a word for it.
+        protection: Option<MeshProtection>,
     },
     /// How far a message of this peer has come.
     Delivery {
@@ -171,6 +263,15 @@ pub enum MeshEvent {
         id: String,
         /// Its state.
         state: DeliveryState,
+    },
+    /// What a neighbour did with a message of this peer.
+    Passed {
+        /// What the message is known by.
+        id: String,
+        /// The neighbour.
+        by: String,
+        /// What it did.
+        how: Passing,
     },
     /// A file in one piece.
     File {
@@ -209,6 +310,10 @@ pub enum MeshEvent {
         text: String,
         /// When it was written, says its writer, in milliseconds since 1970.
         unix_ms: u64,
+        /// The neighbour it came from, if it is known.
+        via: Option<String>,
+        /// Hops it seems to have taken: nothing proves the number.
+        hops: u8,
     },
     /// A step towards a call.
     Call {
@@ -375,16 +480,24 @@ fn of_rules(event: Event) -> MeshEvent {
             from,
             text,
             via,
-            ..
+            hops,
+            protection,
         } => MeshEvent::PrivateMessage {
             id: id.as_str().to_owned(),
             from: from.to_string(),
             text,
             via: digits(via),
+            hops,
+            protection: MeshProtection::of(protection),
         },
         Event::Delivery { id, state, .. } => MeshEvent::Delivery {
             id: id.as_str().to_owned(),
             state,
+        },
+        Event::Passed { id, by, how } => MeshEvent::Passed {
+            id: id.as_str().to_owned(),
+            by: by.to_string(),
+            how,
         },
         Event::File {
             from,
@@ -420,13 +533,16 @@ fn of_rules(event: Event) -> MeshEvent {
             from,
             text,
             timestamp,
-            ..
+            via,
+            hops,
         } => MeshEvent::GroupMessage {
             group: group.to_string(),
             id: id.as_str().to_owned(),
             from: from.peer_id().to_string(),
             text,
             unix_ms: timestamp.0,
+            via: digits(via),
+            hops,
         },
         Event::Call { from, signal, .. } => MeshEvent::Call {
             from: from.to_string(),
@@ -458,6 +574,8 @@ pub struct MeshPeer {
     pub is_linked: bool,
     /// Whether there is a session with it.
     pub has_session: bool,
+    /// Whether private messages to it are under keys of their own.
+    pub has_ratchet: bool,
     /// Whom it has links to, says it.
     pub neighbours: Vec<String>,
 }
@@ -471,6 +589,56 @@ pub struct MeshGroup {
     pub name: String,
     /// Who is in it, the one who made it first.
     pub members: Vec<String>,
+}
+
+/// Whom a message of a mesh node's history is between.
+#[derive(Clone, Debug, Eq, PartialEq, uniffi::Enum)]
+pub enum MeshConversation {
+    /// This peer and everybody near.
+    Everybody,
+    /// This peer and another one.
+    Peer {
+        /// Who: 16 hexadecimal digits.
+        id: String,
+    },
+    /// The members of a group.
+    Group {
+        /// The group: 32 hexadecimal digits.
+        id: String,
+    },
+}
+
+impl MeshConversation {
+    fn parse(&self) -> Result<Conversation, FogError> {
+        Ok(match self {
+            Self::Everybody => Conversation::Everybody,
+            Self::Peer { id } => Conversation::Peer(id.parse()?),
+            Self::Group { id } => Conversation::Group(group_id(id)?),
+        })
+    }
+}
+
+impl From<Conversation> for MeshConversation {
+    fn from(conversation: Conversation) -> Self {
+        match conversation {
+            Conversation::Everybody => Self::Everybody,
+            Conversation::Peer(peer) => Self::Peer {
+                id: peer.to_string(),
+            },
+            Conversation::Group(group) => Self::Group {
+                id: group.to_string(),
+            },
+        }
+    }
+}
+
+/// A conversation of a mesh node's history.
+#[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
+pub struct MeshConversationEntry {
+    /// Whom it is between.
+    pub conversation: MeshConversation,
+    /// The number of its newest message.
+    pub newest: u64,
 }
 
 /// A message of a mesh node's history.
@@ -496,6 +664,26 @@ pub struct MeshMessage {
     pub state: DeliveryState,
     /// The neighbour it came from, if it is known.
     pub via: Option<String>,
+    /// Hops it seems to have taken; 0 if that is not known.
+    pub hops: u8,
+}
+
+impl From<fogcompute::MeshHistory> for MeshMessage {
+    fn from(message: fogcompute::MeshHistory) -> Self {
+        Self {
+            number: message.number,
+            id: message.id,
+            peer: message.peer.to_string(),
+            is_own: message.is_own,
+            is_private: message.is_private,
+            group: message.group.map(|group| group.to_string()),
+            text: message.text,
+            unix_ms: message.at.0,
+            state: message.state,
+            via: message.via.map(|via| via.to_string()),
+            hops: message.hops,
+        }
+    }
 }
 
 /// What a mesh node counted since its start.
@@ -867,8 +1055,8 @@ impl MeshNode {
     ///
     /// # Errors
     /// [`FogError::InvalidMeshContent`] for a nickname that is empty or longer than 255 bytes,
-    /// [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
-    /// [`FogError::Node`], and those of storage.
+    /// [`FogError::InvalidArgument`] for an address that is none or a fog's key of another length,
+    /// [`FogError::Listen`], [`FogError::Node`], and those of storage.
     #[uniffi::constructor(default(config = None))]
     pub fn new(nickname: String, config: Option<MeshNodeConfig>) -> Result<Arc<Self>, FogError> {
         guarded(|| {
@@ -880,6 +1068,15 @@ impl MeshNode {
     /// Who this is: 16 hexadecimal digits.
     pub fn id(&self) -> String {
         self.0.id().to_string()
+    }
+
+    /// Who this is on the air now: something else after a while if it talks only to a fog's members
+    /// ([`MeshFog`]).
+    ///
+    /// # Errors
+    /// [`FogError::Closed`].
+    pub fn air_id(&self) -> Result<String, FogError> {
+        guarded(|| Ok(self.0.air_id()?.to_string()))
     }
 
     /// What this peer is called.
@@ -1122,36 +1319,66 @@ impl MeshNode {
                     is_reachable: peer.is_reachable,
                     is_linked: peer.is_linked,
                     has_session: peer.has_session,
+                    has_ratchet: peer.has_ratchet,
                     neighbours: peer.neighbours.iter().map(ToString::to_string).collect(),
                 })
                 .collect())
         })
     }
 
-    /// The newest messages with numbers below `before`, the newest first. Without a file those since the start.
+    /// The newest messages with numbers below `before`, the newest first: all, or those of one conversation.
+    /// Without a file those since the start.
+    ///
+    /// # Errors
+    /// [`FogError::InvalidArgument`] for a peer or a group that is none, [`FogError::Closed`], and those of
+    /// storage.
+    #[uniffi::method(default(limit = 100, before = None, conversation = None))]
+    pub fn history(
+        &self,
+        limit: u32,
+        before: Option<u64>,
+        conversation: Option<MeshConversation>,
+    ) -> Result<Vec<MeshMessage>, FogError> {
+        guarded(|| {
+            let (before, limit) = (before.unwrap_or(u64::MAX), limit as usize);
+            let messages = match conversation {
+                Some(of) => self.0.history_of(of.parse()?, before, limit)?,
+                None => self.0.history(before, limit)?,
+            };
+            Ok(messages.into_iter().map(MeshMessage::from).collect())
+        })
+    }
+
+    /// Conversations with messages, the one with the newest message first.
     ///
     /// # Errors
     /// [`FogError::Closed`], and those of storage.
-    #[uniffi::method(default(limit = 100, before = None))]
-    pub fn history(&self, limit: u32, before: Option<u64>) -> Result<Vec<MeshMessage>, FogError> {
+    pub fn conversations(&self) -> Result<Vec<MeshConversationEntry>, FogError> {
         guarded(|| {
-            let before = before.unwrap_or(u64::MAX);
-            let messages = self.0.history(before, limit as usize)?.into_iter();
-            Ok(messages
-                .map(|message| MeshMessage {
-                    number: message.number,
-                    id: message.id,
-                    peer: message.peer.to_string(),
-                    is_own: message.is_own,
-                    is_private: message.is_private,
-                    group: message.group.map(|group| group.to_string()),
-                    text: message.text,
-                    unix_ms: message.at.0,
-                    state: message.state,
-                    via: message.via.map(|via| via.to_string()),
+            let conversations = self.0.conversations()?.into_iter();
+            Ok(conversations
+                .map(|(conversation, newest)| MeshConversationEntry {
+                    conversation: conversation.into(),
+                    newest,
                 })
                 .collect())
         })
+    }
+
+    /// Deletes a message from the history, by its number; from here alone. `false` if there is none.
+    ///
+    /// # Errors
+    /// [`FogError::Closed`], and those of storage.
+    pub fn delete_message(&self, number: u64) -> Result<bool, FogError> {
+        guarded(|| Ok(self.0.delete_message(number)?))
+    }
+
+    /// Deletes what a conversation has in the history; gives how many messages that were.
+    ///
+    /// # Errors
+    /// As [`MeshNode::history`].
+    pub fn delete_conversation(&self, conversation: MeshConversation) -> Result<u64, FogError> {
+        guarded(|| Ok(self.0.delete_conversation(conversation.parse()?)?))
     }
 
     /// What it counted since its start.

@@ -5590,6 +5590,15 @@ public protocol MeshNodeProtocol: AnyObject, Sendable {
     func addRadio(radio: BleRadio) throws
 
     /**
+     * Who this is on the air now: something else after a while if it talks only to a fog's members
+     * ([`MeshFog`]).
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func airId() throws  -> String
+
+    /**
      * Offers a file no longer, or does not take the rest of it. `false` if there is no such file.
      *
      * # Errors
@@ -5623,6 +5632,14 @@ public protocol MeshNodeProtocol: AnyObject, Sendable {
     func connect(address: String) throws
 
     /**
+     * Conversations with messages, the one with the newest message first.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    func conversations() throws  -> [MeshConversationEntry]
+
+    /**
      * Makes a group of this peer and others who are known, and invites them; returns its identifier.
      *
      * # Errors
@@ -5630,6 +5647,22 @@ public protocol MeshNodeProtocol: AnyObject, Sendable {
      * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
      */
     func createGroup(name: String, members: [String]) throws  -> String
+
+    /**
+     * Deletes what a conversation has in the history; gives how many messages that were.
+     *
+     * # Errors
+     * As [`MeshNode::history`].
+     */
+    func deleteConversation(conversation: MeshConversation) throws  -> UInt64
+
+    /**
+     * Deletes a message from the history, by its number; from here alone. `false` if there is none.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    func deleteMessage(number: UInt64) throws  -> Bool
 
     /**
      * Keeps no link with an address any more, and ends the one it has. `false` if it kept none.
@@ -5648,12 +5681,14 @@ public protocol MeshNodeProtocol: AnyObject, Sendable {
     func groups() throws  -> [MeshGroup]
 
     /**
-     * The newest messages with numbers below `before`, the newest first. Without a file those since the start.
+     * The newest messages with numbers below `before`, the newest first: all, or those of one conversation.
+     * Without a file those since the start.
      *
      * # Errors
-     * [`FogError::Closed`], and those of storage.
+     * [`FogError::InvalidArgument`] for a peer or a group that is none, [`FogError::Closed`], and those of
+     * storage.
      */
-    func history(limit: UInt32, before: UInt64?) throws  -> [MeshMessage]
+    func history(limit: UInt32, before: UInt64?, conversation: MeshConversation?) throws  -> [MeshMessage]
 
     /**
      * Who this is: 16 hexadecimal digits.
@@ -5847,8 +5882,8 @@ open class MeshNode: MeshNodeProtocol, @unchecked Sendable {
      *
      * # Errors
      * [`FogError::InvalidMeshContent`] for a nickname that is empty or longer than 255 bytes,
-     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
-     * [`FogError::Node`], and those of storage.
+     * [`FogError::InvalidArgument`] for an address that is none or a fog's key of another length,
+     * [`FogError::Listen`], [`FogError::Node`], and those of storage.
      */
 public convenience init(nickname: String, config: MeshNodeConfig? = nil)throws  {
     let handle =
@@ -5906,6 +5941,22 @@ open func addRadio(radio: BleRadio)throws   {try rustCallWithError(FfiConverterT
         FfiConverterTypeBleRadio_lower(radio),uniffiCallStatus
     )
 }
+}
+
+    /**
+     * Who this is on the air now: something else after a while if it talks only to a fog's members
+     * ([`MeshFog`]).
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func airId()throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_air_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
 }
 
     /**
@@ -5971,6 +6022,21 @@ open func connect(address: String)throws   {try rustCallWithError(FfiConverterTy
 }
 
     /**
+     * Conversations with messages, the one with the newest message first.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+open func conversations()throws  -> [MeshConversationEntry]  {
+    return try  FfiConverterSequenceTypeMeshConversationEntry.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_conversations(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Makes a group of this peer and others who are known, and invites them; returns its identifier.
      *
      * # Errors
@@ -5984,6 +6050,38 @@ open func createGroup(name: String, members: [String])throws  -> String  {
             self.uniffiCloneHandle(),
         FfiConverterString.lower(name),
         FfiConverterSequenceString.lower(members),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Deletes what a conversation has in the history; gives how many messages that were.
+     *
+     * # Errors
+     * As [`MeshNode::history`].
+     */
+open func deleteConversation(conversation: MeshConversation)throws  -> UInt64  {
+    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_delete_conversation(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeMeshConversation_lower(conversation),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Deletes a message from the history, by its number; from here alone. `false` if there is none.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+open func deleteMessage(number: UInt64)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_delete_message(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(number),uniffiCallStatus
     )
 })
 }
@@ -6020,18 +6118,21 @@ open func groups()throws  -> [MeshGroup]  {
 }
 
     /**
-     * The newest messages with numbers below `before`, the newest first. Without a file those since the start.
+     * The newest messages with numbers below `before`, the newest first: all, or those of one conversation.
+     * Without a file those since the start.
      *
      * # Errors
-     * [`FogError::Closed`], and those of storage.
+     * [`FogError::InvalidArgument`] for a peer or a group that is none, [`FogError::Closed`], and those of
+     * storage.
      */
-open func history(limit: UInt32 = UInt32(100), before: UInt64? = nil)throws  -> [MeshMessage]  {
+open func history(limit: UInt32 = UInt32(100), before: UInt64? = nil, conversation: MeshConversation? = nil)throws  -> [MeshMessage]  {
     return try  FfiConverterSequenceTypeMeshMessage.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_method_meshnode_history(
             self.uniffiCloneHandle(),
         FfiConverterUInt32.lower(limit),
-        FfiConverterOptionUInt64.lower(before),uniffiCallStatus
+        FfiConverterOptionUInt64.lower(before),
+        FfiConverterOptionTypeMeshConversation.lower(conversation),uniffiCallStatus
     )
 })
 }
@@ -16077,6 +16178,75 @@ public func FfiConverterTypeMemo_lower(_ value: Memo) -> RustBuffer {
 
 
 /**
+ * A conversation of a mesh node's history.
+ */
+public struct MeshConversationEntry: Equatable, Hashable, Codable {
+    /**
+     * Whom it is between.
+     */
+    public let conversation: MeshConversation
+    /**
+     * The number of its newest message.
+     */
+    public let newest: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whom it is between.
+         */conversation: MeshConversation,
+        /**
+         * The number of its newest message.
+         */newest: UInt64) {
+        self.conversation = conversation
+        self.newest = newest
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshConversationEntry: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshConversationEntry: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshConversationEntry {
+        return
+            try MeshConversationEntry(
+                conversation: FfiConverterTypeMeshConversation.read(from: &buf),
+                newest: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MeshConversationEntry, into buf: inout [UInt8]) {
+        FfiConverterTypeMeshConversation.write(value.conversation, into: &buf)
+        FfiConverterUInt64.write(value.newest, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshConversationEntry_lift(_ buf: RustBuffer) throws -> MeshConversationEntry {
+    return try FfiConverterTypeMeshConversationEntry.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshConversationEntry_lower(_ value: MeshConversationEntry) -> RustBuffer {
+    return FfiConverterTypeMeshConversationEntry.lower(value)
+}
+
+
+/**
  * A file in one piece.
  */
 public struct MeshFile: Equatable, Hashable, Codable {
@@ -16152,6 +16322,80 @@ public func FfiConverterTypeMeshFile_lift(_ buf: RustBuffer) throws -> MeshFile 
 #endif
 public func FfiConverterTypeMeshFile_lower(_ value: MeshFile) -> RustBuffer {
     return FfiConverterTypeMeshFile.lower(value)
+}
+
+
+/**
+ * A fog whose members alone a mesh node talks to, sealed under the fog's key and under identifiers that
+ * change. Who has not got the key, and the BitChat apps, neither hear it nor are heard.
+ */
+public struct MeshFog: Equatable, Hashable, Codable {
+    /**
+     * What all members share, 32 bytes as good as random: [`mesh_fog_key`] makes one. A member that
+     * leaves knows it: give the others a new one.
+     */
+    public let key: Data
+    /**
+     * How long an identifier on the air lasts, in milliseconds; without a number, a quarter of an hour,
+     * and never less than ten seconds. All members must say the same.
+     */
+    public let periodMs: UInt64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What all members share, 32 bytes as good as random: [`mesh_fog_key`] makes one. A member that
+         * leaves knows it: give the others a new one.
+         */key: Data,
+        /**
+         * How long an identifier on the air lasts, in milliseconds; without a number, a quarter of an hour,
+         * and never less than ten seconds. All members must say the same.
+         */periodMs: UInt64? = nil) {
+        self.key = key
+        self.periodMs = periodMs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshFog: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshFog: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshFog {
+        return
+            try MeshFog(
+                key: FfiConverterData.read(from: &buf),
+                periodMs: FfiConverterOptionUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MeshFog, into buf: inout [UInt8]) {
+        FfiConverterData.write(value.key, into: &buf)
+        FfiConverterOptionUInt64.write(value.periodMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshFog_lift(_ buf: RustBuffer) throws -> MeshFog {
+    return try FfiConverterTypeMeshFog.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshFog_lower(_ value: MeshFog) -> RustBuffer {
+    return FfiConverterTypeMeshFog.lower(value)
 }
 
 
@@ -16278,6 +16522,10 @@ public struct MeshMessage: Equatable, Hashable, Codable {
      * The neighbour it came from, if it is known.
      */
     public let via: String?
+    /**
+     * Hops it seems to have taken; 0 if that is not known.
+     */
+    public let hops: UInt8
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -16311,7 +16559,10 @@ public struct MeshMessage: Equatable, Hashable, Codable {
          */state: DeliveryState,
         /**
          * The neighbour it came from, if it is known.
-         */via: String?) {
+         */via: String?,
+        /**
+         * Hops it seems to have taken; 0 if that is not known.
+         */hops: UInt8) {
         self.number = number
         self.id = id
         self.peer = peer
@@ -16322,6 +16573,7 @@ public struct MeshMessage: Equatable, Hashable, Codable {
         self.unixMs = unixMs
         self.state = state
         self.via = via
+        self.hops = hops
     }
 
 
@@ -16349,7 +16601,8 @@ public struct FfiConverterTypeMeshMessage: FfiConverterRustBuffer {
                 text: FfiConverterString.read(from: &buf),
                 unixMs: FfiConverterUInt64.read(from: &buf),
                 state: FfiConverterTypeDeliveryState.read(from: &buf),
-                via: FfiConverterOptionString.read(from: &buf)
+                via: FfiConverterOptionString.read(from: &buf),
+                hops: FfiConverterUInt8.read(from: &buf)
         )
     }
 
@@ -16364,6 +16617,7 @@ public struct FfiConverterTypeMeshMessage: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.unixMs, into: &buf)
         FfiConverterTypeDeliveryState.write(value.state, into: &buf)
         FfiConverterOptionString.write(value.via, into: &buf)
+        FfiConverterUInt8.write(value.hops, into: &buf)
     }
 }
 
@@ -16405,6 +16659,10 @@ public struct MeshNodeConfig: Equatable, Hashable, Codable {
      * dropped, and counted.
      */
     public let eventsMax: UInt32?
+    /**
+     * The fog whose members alone it talks to; without one, it talks to everybody.
+     */
+    public let fog: MeshFog?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -16422,11 +16680,15 @@ public struct MeshNodeConfig: Equatable, Hashable, Codable {
         /**
          * Events that wait to be received; without a number, 4,096. When there are more, the oldest are
          * dropped, and counted.
-         */eventsMax: UInt32? = nil) {
+         */eventsMax: UInt32? = nil,
+        /**
+         * The fog whose members alone it talks to; without one, it talks to everybody.
+         */fog: MeshFog? = nil) {
         self.file = file
         self.listen = listen
         self.connect = connect
         self.eventsMax = eventsMax
+        self.fog = fog
     }
 
 
@@ -16448,7 +16710,8 @@ public struct FfiConverterTypeMeshNodeConfig: FfiConverterRustBuffer {
                 file: FfiConverterOptionString.read(from: &buf),
                 listen: FfiConverterSequenceString.read(from: &buf),
                 connect: FfiConverterSequenceString.read(from: &buf),
-                eventsMax: FfiConverterOptionUInt32.read(from: &buf)
+                eventsMax: FfiConverterOptionUInt32.read(from: &buf),
+                fog: FfiConverterOptionTypeMeshFog.read(from: &buf)
         )
     }
 
@@ -16457,6 +16720,7 @@ public struct FfiConverterTypeMeshNodeConfig: FfiConverterRustBuffer {
         FfiConverterSequenceString.write(value.listen, into: &buf)
         FfiConverterSequenceString.write(value.connect, into: &buf)
         FfiConverterOptionUInt32.write(value.eventsMax, into: &buf)
+        FfiConverterOptionTypeMeshFog.write(value.fog, into: &buf)
     }
 }
 
@@ -16624,6 +16888,10 @@ public struct MeshPeer: Equatable, Hashable, Codable {
      */
     public let hasSession: Bool
     /**
+     * Whether private messages to it are under keys of their own.
+     */
+    public let hasRatchet: Bool
+    /**
      * Whom it has links to, says it.
      */
     public let neighbours: [String]
@@ -16650,6 +16918,9 @@ public struct MeshPeer: Equatable, Hashable, Codable {
          * Whether there is a session with it.
          */hasSession: Bool,
         /**
+         * Whether private messages to it are under keys of their own.
+         */hasRatchet: Bool,
+        /**
          * Whom it has links to, says it.
          */neighbours: [String]) {
         self.id = id
@@ -16658,6 +16929,7 @@ public struct MeshPeer: Equatable, Hashable, Codable {
         self.isReachable = isReachable
         self.isLinked = isLinked
         self.hasSession = hasSession
+        self.hasRatchet = hasRatchet
         self.neighbours = neighbours
     }
 
@@ -16683,6 +16955,7 @@ public struct FfiConverterTypeMeshPeer: FfiConverterRustBuffer {
                 isReachable: FfiConverterBool.read(from: &buf),
                 isLinked: FfiConverterBool.read(from: &buf),
                 hasSession: FfiConverterBool.read(from: &buf),
+                hasRatchet: FfiConverterBool.read(from: &buf),
                 neighbours: FfiConverterSequenceString.read(from: &buf)
         )
     }
@@ -16694,6 +16967,7 @@ public struct FfiConverterTypeMeshPeer: FfiConverterRustBuffer {
         FfiConverterBool.write(value.isReachable, into: &buf)
         FfiConverterBool.write(value.isLinked, into: &buf)
         FfiConverterBool.write(value.hasSession, into: &buf)
+        FfiConverterBool.write(value.hasRatchet, into: &buf)
         FfiConverterSequenceString.write(value.neighbours, into: &buf)
     }
 }
@@ -27087,6 +27361,103 @@ public func FfiConverterTypeLeftOutReason_lower(_ value: LeftOutReason) -> RustB
 
 
 /**
+ * Whom a message of a mesh node's history is between.
+ */
+
+public enum MeshConversation: Equatable, Hashable, Codable {
+
+    /**
+     * This peer and everybody near.
+     */
+    case everybody
+    /**
+     * This peer and another one.
+     */
+    case peer(
+        /**
+         * Who: 16 hexadecimal digits.
+         */id: String
+    )
+    /**
+     * The members of a group.
+     */
+    case group(
+        /**
+         * The group: 32 hexadecimal digits.
+         */id: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshConversation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshConversation: FfiConverterRustBuffer {
+    typealias SwiftType = MeshConversation
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshConversation {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .everybody
+
+        case 2: return .peer(id: try FfiConverterString.read(from: &buf)
+        )
+
+        case 3: return .group(id: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: MeshConversation, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .everybody:
+            writeInt(&buf, Int32(1))
+
+
+        case let .peer(id):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(id, into: &buf)
+
+
+        case let .group(id):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(id, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshConversation_lift(_ buf: RustBuffer) throws -> MeshConversation {
+    return try FfiConverterTypeMeshConversation.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshConversation_lower(_ value: MeshConversation) -> RustBuffer {
+    return FfiConverterTypeMeshConversation.lower(value)
+}
+
+
+
+/**
  * Something that happened to a mesh node. Peers are 16 hexadecimal digits, groups 32, files in
  * chunks 64.
  */
@@ -27166,7 +27537,13 @@ public enum MeshEvent: Equatable, Hashable, Codable {
          */text: String,
         /**
          * The neighbour it came from, if it is known.
-         */via: String?
+         */via: String?,
+        /**
+         * Hops it seems to have taken; 0 if somebody carried it. Nothing proves the number.
+         */hops: UInt8,
+        /**
+         * What it was encrypted with, if this binding has a word for it.
+         */protection: MeshProtection?
     )
     /**
      * How far a message of this peer has come.
@@ -27178,6 +27555,20 @@ public enum MeshEvent: Equatable, Hashable, Codable {
         /**
          * Its state.
          */state: DeliveryState
+    )
+    /**
+     * What a neighbour did with a message of this peer.
+     */
+    case passed(
+        /**
+         * What the message is known by.
+         */id: String,
+        /**
+         * The neighbour.
+         */by: String,
+        /**
+         * What it did.
+         */how: Passing
     )
     /**
      * A file in one piece.
@@ -27236,7 +27627,13 @@ public enum MeshEvent: Equatable, Hashable, Codable {
          */text: String,
         /**
          * When it was written, says its writer, in milliseconds since 1970.
-         */unixMs: UInt64
+         */unixMs: UInt64,
+        /**
+         * The neighbour it came from, if it is known.
+         */via: String?,
+        /**
+         * Hops it seems to have taken: nothing proves the number.
+         */hops: UInt8
     )
     /**
      * A step towards a call.
@@ -27396,52 +27793,55 @@ public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
         case 5: return .publicMessage(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), unixMs: try FfiConverterUInt64.read(from: &buf), via: try FfiConverterOptionString.read(from: &buf), hops: try FfiConverterUInt8.read(from: &buf)
         )
 
-        case 6: return .privateMessage(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), via: try FfiConverterOptionString.read(from: &buf)
+        case 6: return .privateMessage(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), via: try FfiConverterOptionString.read(from: &buf), hops: try FfiConverterUInt8.read(from: &buf), protection: try FfiConverterOptionTypeMeshProtection.read(from: &buf)
         )
 
         case 7: return .delivery(id: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeDeliveryState.read(from: &buf)
         )
 
-        case 8: return .file(from: try FfiConverterString.read(from: &buf), isPrivate: try FfiConverterBool.read(from: &buf), file: try FfiConverterTypeMeshFile.read(from: &buf)
+        case 8: return .passed(id: try FfiConverterString.read(from: &buf), by: try FfiConverterString.read(from: &buf), how: try FfiConverterTypePassing.read(from: &buf)
         )
 
-        case 9: return .voice(from: try FfiConverterString.read(from: &buf), isPrivate: try FfiConverterBool.read(from: &buf), frame: try FfiConverterData.read(from: &buf)
+        case 9: return .file(from: try FfiConverterString.read(from: &buf), isPrivate: try FfiConverterBool.read(from: &buf), file: try FfiConverterTypeMeshFile.read(from: &buf)
         )
 
-        case 10: return .group(group: try FfiConverterString.read(from: &buf), creator: try FfiConverterString.read(from: &buf)
+        case 10: return .voice(from: try FfiConverterString.read(from: &buf), isPrivate: try FfiConverterBool.read(from: &buf), frame: try FfiConverterData.read(from: &buf)
         )
 
-        case 11: return .groupMessage(group: try FfiConverterString.read(from: &buf), id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), unixMs: try FfiConverterUInt64.read(from: &buf)
+        case 11: return .group(group: try FfiConverterString.read(from: &buf), creator: try FfiConverterString.read(from: &buf)
         )
 
-        case 12: return .call(from: try FfiConverterString.read(from: &buf), signal: try FfiConverterData.read(from: &buf)
+        case 12: return .groupMessage(group: try FfiConverterString.read(from: &buf), id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), unixMs: try FfiConverterUInt64.read(from: &buf), via: try FfiConverterOptionString.read(from: &buf), hops: try FfiConverterUInt8.read(from: &buf)
         )
 
-        case 13: return .other(from: try FfiConverterString.read(from: &buf), kind: try FfiConverterUInt8.read(from: &buf), body: try FfiConverterData.read(from: &buf)
+        case 13: return .call(from: try FfiConverterString.read(from: &buf), signal: try FfiConverterData.read(from: &buf)
         )
 
-        case 14: return .fileOffered(from: try FfiConverterString.read(from: &buf), file: try FfiConverterString.read(from: &buf), title: try FfiConverterString.read(from: &buf), mime: try FfiConverterString.read(from: &buf), length: try FfiConverterUInt64.read(from: &buf)
+        case 14: return .other(from: try FfiConverterString.read(from: &buf), kind: try FfiConverterUInt8.read(from: &buf), body: try FfiConverterData.read(from: &buf)
         )
 
-        case 15: return .fileProgress(file: try FfiConverterString.read(from: &buf), peer: try FfiConverterString.read(from: &buf), isSent: try FfiConverterBool.read(from: &buf), done: try FfiConverterUInt64.read(from: &buf), length: try FfiConverterUInt64.read(from: &buf)
+        case 15: return .fileOffered(from: try FfiConverterString.read(from: &buf), file: try FfiConverterString.read(from: &buf), title: try FfiConverterString.read(from: &buf), mime: try FfiConverterString.read(from: &buf), length: try FfiConverterUInt64.read(from: &buf)
         )
 
-        case 16: return .fileReceived(file: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), path: try FfiConverterString.read(from: &buf)
+        case 16: return .fileProgress(file: try FfiConverterString.read(from: &buf), peer: try FfiConverterString.read(from: &buf), isSent: try FfiConverterBool.read(from: &buf), done: try FfiConverterUInt64.read(from: &buf), length: try FfiConverterUInt64.read(from: &buf)
         )
 
-        case 17: return .fileFailed(file: try FfiConverterString.read(from: &buf), why: try FfiConverterOptionTypeMeshFileEnd.read(from: &buf)
+        case 17: return .fileReceived(file: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), path: try FfiConverterString.read(from: &buf)
         )
 
-        case 18: return .linkUp(link: try FfiConverterUInt64.read(from: &buf)
+        case 18: return .fileFailed(file: try FfiConverterString.read(from: &buf), why: try FfiConverterOptionTypeMeshFileEnd.read(from: &buf)
         )
 
-        case 19: return .linkDown(link: try FfiConverterUInt64.read(from: &buf)
+        case 19: return .linkUp(link: try FfiConverterUInt64.read(from: &buf)
         )
 
-        case 20: return .radioFailed(radio: try FfiConverterUInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
+        case 20: return .linkDown(link: try FfiConverterUInt64.read(from: &buf)
         )
 
-        case 21: return .unknown
+        case 21: return .radioFailed(radio: try FfiConverterUInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
+        )
+
+        case 22: return .unknown
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -27482,12 +27882,14 @@ public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
             FfiConverterUInt8.write(hops, into: &buf)
 
 
-        case let .privateMessage(id,from,text,via):
+        case let .privateMessage(id,from,text,via,hops,protection):
             writeInt(&buf, Int32(6))
             FfiConverterString.write(id, into: &buf)
             FfiConverterString.write(from, into: &buf)
             FfiConverterString.write(text, into: &buf)
             FfiConverterOptionString.write(via, into: &buf)
+            FfiConverterUInt8.write(hops, into: &buf)
+            FfiConverterOptionTypeMeshProtection.write(protection, into: &buf)
 
 
         case let .delivery(id,state):
@@ -27496,50 +27898,59 @@ public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
             FfiConverterTypeDeliveryState.write(state, into: &buf)
 
 
-        case let .file(from,isPrivate,file):
+        case let .passed(id,by,how):
             writeInt(&buf, Int32(8))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(by, into: &buf)
+            FfiConverterTypePassing.write(how, into: &buf)
+
+
+        case let .file(from,isPrivate,file):
+            writeInt(&buf, Int32(9))
             FfiConverterString.write(from, into: &buf)
             FfiConverterBool.write(isPrivate, into: &buf)
             FfiConverterTypeMeshFile.write(file, into: &buf)
 
 
         case let .voice(from,isPrivate,frame):
-            writeInt(&buf, Int32(9))
+            writeInt(&buf, Int32(10))
             FfiConverterString.write(from, into: &buf)
             FfiConverterBool.write(isPrivate, into: &buf)
             FfiConverterData.write(frame, into: &buf)
 
 
         case let .group(group,creator):
-            writeInt(&buf, Int32(10))
+            writeInt(&buf, Int32(11))
             FfiConverterString.write(group, into: &buf)
             FfiConverterString.write(creator, into: &buf)
 
 
-        case let .groupMessage(group,id,from,text,unixMs):
-            writeInt(&buf, Int32(11))
+        case let .groupMessage(group,id,from,text,unixMs,via,hops):
+            writeInt(&buf, Int32(12))
             FfiConverterString.write(group, into: &buf)
             FfiConverterString.write(id, into: &buf)
             FfiConverterString.write(from, into: &buf)
             FfiConverterString.write(text, into: &buf)
             FfiConverterUInt64.write(unixMs, into: &buf)
+            FfiConverterOptionString.write(via, into: &buf)
+            FfiConverterUInt8.write(hops, into: &buf)
 
 
         case let .call(from,signal):
-            writeInt(&buf, Int32(12))
+            writeInt(&buf, Int32(13))
             FfiConverterString.write(from, into: &buf)
             FfiConverterData.write(signal, into: &buf)
 
 
         case let .other(from,kind,body):
-            writeInt(&buf, Int32(13))
+            writeInt(&buf, Int32(14))
             FfiConverterString.write(from, into: &buf)
             FfiConverterUInt8.write(kind, into: &buf)
             FfiConverterData.write(body, into: &buf)
 
 
         case let .fileOffered(from,file,title,mime,length):
-            writeInt(&buf, Int32(14))
+            writeInt(&buf, Int32(15))
             FfiConverterString.write(from, into: &buf)
             FfiConverterString.write(file, into: &buf)
             FfiConverterString.write(title, into: &buf)
@@ -27548,7 +27959,7 @@ public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
 
 
         case let .fileProgress(file,peer,isSent,done,length):
-            writeInt(&buf, Int32(15))
+            writeInt(&buf, Int32(16))
             FfiConverterString.write(file, into: &buf)
             FfiConverterString.write(peer, into: &buf)
             FfiConverterBool.write(isSent, into: &buf)
@@ -27557,36 +27968,36 @@ public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
 
 
         case let .fileReceived(file,from,path):
-            writeInt(&buf, Int32(16))
+            writeInt(&buf, Int32(17))
             FfiConverterString.write(file, into: &buf)
             FfiConverterString.write(from, into: &buf)
             FfiConverterString.write(path, into: &buf)
 
 
         case let .fileFailed(file,why):
-            writeInt(&buf, Int32(17))
+            writeInt(&buf, Int32(18))
             FfiConverterString.write(file, into: &buf)
             FfiConverterOptionTypeMeshFileEnd.write(why, into: &buf)
 
 
         case let .linkUp(link):
-            writeInt(&buf, Int32(18))
-            FfiConverterUInt64.write(link, into: &buf)
-
-
-        case let .linkDown(link):
             writeInt(&buf, Int32(19))
             FfiConverterUInt64.write(link, into: &buf)
 
 
-        case let .radioFailed(radio,reason):
+        case let .linkDown(link):
             writeInt(&buf, Int32(20))
+            FfiConverterUInt64.write(link, into: &buf)
+
+
+        case let .radioFailed(radio,reason):
+            writeInt(&buf, Int32(21))
             FfiConverterUInt64.write(radio, into: &buf)
             FfiConverterString.write(reason, into: &buf)
 
 
         case .unknown:
-            writeInt(&buf, Int32(21))
+            writeInt(&buf, Int32(22))
 
         }
     }
@@ -27690,6 +28101,81 @@ public func FfiConverterTypeMeshFileEnd_lift(_ buf: RustBuffer) throws -> MeshFi
 #endif
 public func FfiConverterTypeMeshFileEnd_lower(_ value: MeshFileEnd) -> RustBuffer {
     return FfiConverterTypeMeshFileEnd.lower(value)
+}
+
+
+
+/**
+ * What a private message was encrypted with.
+ */
+
+public enum MeshProtection: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * The keys of a session, which last up to a day, or those of an envelope.
+     */
+    case noise
+    /**
+     * A key of its own, which is gone once it is read.
+     */
+    case ratchet
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MeshProtection: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMeshProtection: FfiConverterRustBuffer {
+    typealias SwiftType = MeshProtection
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MeshProtection {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .noise
+
+        case 2: return .ratchet
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: MeshProtection, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .noise:
+            writeInt(&buf, Int32(1))
+
+
+        case .ratchet:
+            writeInt(&buf, Int32(2))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshProtection_lift(_ buf: RustBuffer) throws -> MeshProtection {
+    return try FfiConverterTypeMeshProtection.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMeshProtection_lower(_ value: MeshProtection) -> RustBuffer {
+    return FfiConverterTypeMeshProtection.lower(value)
 }
 
 
@@ -27910,6 +28396,107 @@ public func FfiConverterTypeParameterUnit_lift(_ buf: RustBuffer) throws -> Para
 #endif
 public func FfiConverterTypeParameterUnit_lower(_ value: ParameterUnit) -> RustBuffer {
     return FfiConverterTypeParameterUnit.lower(value)
+}
+
+
+
+/**
+ * What a neighbour did with a message of this peer, as far as it shows. Nobody signs any of it.
+ */
+
+public enum Passing: Equatable, Hashable, Codable {
+
+    /**
+     * It was given the message, over its link.
+     */
+    case given
+    /**
+     * It sent the message on: the message was heard again from it, after so many hops.
+     */
+    case passedOn(
+        /**
+         * Hops from here to the neighbour, over whomever, and back.
+         */hops: UInt8
+    )
+    /**
+     * It says that it has the message, by a set that errs once in a hundred times.
+     */
+    case has
+    /**
+     * It was given the message to carry to somebody who is not there.
+     */
+    case carries
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Passing: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePassing: FfiConverterRustBuffer {
+    typealias SwiftType = Passing
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Passing {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .given
+
+        case 2: return .passedOn(hops: try FfiConverterUInt8.read(from: &buf)
+        )
+
+        case 3: return .has
+
+        case 4: return .carries
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Passing, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .given:
+            writeInt(&buf, Int32(1))
+
+
+        case let .passedOn(hops):
+            writeInt(&buf, Int32(2))
+            FfiConverterUInt8.write(hops, into: &buf)
+
+
+        case .has:
+            writeInt(&buf, Int32(3))
+
+
+        case .carries:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePassing_lift(_ buf: RustBuffer) throws -> Passing {
+    return try FfiConverterTypePassing.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePassing_lower(_ value: Passing) -> RustBuffer {
+    return FfiConverterTypePassing.lower(value)
 }
 
 
@@ -30771,6 +31358,30 @@ fileprivate struct FfiConverterOptionTypeMemo: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeMeshFog: FfiConverterRustBuffer {
+    typealias SwiftType = MeshFog?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMeshFog.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMeshFog.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeMeshNodeConfig: FfiConverterRustBuffer {
     typealias SwiftType = MeshNodeConfig?
 
@@ -31107,6 +31718,30 @@ fileprivate struct FfiConverterOptionTypeFogTaskState: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeMeshConversation: FfiConverterRustBuffer {
+    typealias SwiftType = MeshConversation?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMeshConversation.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMeshConversation.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeMeshEvent: FfiConverterRustBuffer {
     typealias SwiftType = MeshEvent?
 
@@ -31147,6 +31782,30 @@ fileprivate struct FfiConverterOptionTypeMeshFileEnd: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeMeshFileEnd.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMeshProtection: FfiConverterRustBuffer {
+    typealias SwiftType = MeshProtection?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMeshProtection.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMeshProtection.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -31841,6 +32500,31 @@ fileprivate struct FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeLeftOut.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeMeshConversationEntry: FfiConverterRustBuffer {
+    typealias SwiftType = [MeshConversationEntry]
+
+    public static func write(_ value: [MeshConversationEntry], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeMeshConversationEntry.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [MeshConversationEntry] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [MeshConversationEntry]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeMeshConversationEntry.read(from: &buf))
         }
         return seq
     }
@@ -32674,6 +33358,19 @@ public func panicOnPurpose()throws   {try rustCallWithError(FfiConverterTypeFogE
 }
 }
 /**
+ * Makes the key of a new fog ([`MeshFog`]).
+ *
+ * # Errors
+ * [`FogError::Panic`] if the system gives no random bytes.
+ */
+public func meshFogKey()throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_mesh_fog_key(uniffiCallStatus
+    )
+})
+}
+/**
  * The volume that points dominate up to `reference`, exactly, for up to five objectives. Points
  * that are not better than it in every objective add nothing.
  *
@@ -32914,6 +33611,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose() != 64181) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_mesh_fog_key() != 60701) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_func_hypervolume() != 52201) {
@@ -33360,6 +34060,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_add_radio() != 40838) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_air_id() != 62727) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_cancel_file() != 36745) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -33372,7 +34075,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_connect() != 13389) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_conversations() != 43993) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group() != 29671) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_conversation() != 49740) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_message() != 22752) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_disconnect() != 48852) {
@@ -33381,7 +34093,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_groups() != 43297) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_history() != 39658) {
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_history() != 58957) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_id() != 54374) {
@@ -33669,7 +34381,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_fog_new() != 29311) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_constructor_meshnode_new() != 48294) {
+    if (uniffi_fogcompute_uniffi_checksum_constructor_meshnode_new() != 4212) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() != 61628) {

@@ -165,6 +165,10 @@ final class CoordinationTests: XCTestCase {
         XCTAssertEqual(watch.last(), event.number)
         watch.close()
         await assertFails(.closed) { try await watch.receive() }
+        // What is waited for ends with the client.
+        let ended = Task { try await client.wait(job: job.id) }
+        client.close()
+        await assertFails(.closed) { try await ended.value }
     }
 
     func testWhatIsRefusedHasItsCode() async throws {
@@ -273,18 +277,21 @@ final class CoordinationTests: XCTestCase {
                 user_idle_continue_min_seconds = 0
                 resume_delay_seconds = 0
                 """)
-        let probe = Screen()
+        let screen = Screen()
         let mix = try node(fog, folder + "/mix", layer: 0)
-        let compute = try node(fog, folder + "/compute", policy: policy, probe: probe)
+        let compute = try node(fog, folder + "/compute", policy: policy, probe: screen)
         try await mix.joined()
         try await compute.joined()
-        while probe.readings == 0 { await Task.yield() }
-        XCTAssertFalse(try compute.status().lends)
         let (client, module) = (try client(fog), try Checkout.example("sum"))
-        await assertFails(.infeasible) {
-            try await client.submit(module: module, inputs: [Data([5])])
+        for state in [Screen.State.broken, .on] {
+            let before = screen.becomes(state)
+            while screen.readings == before { await Task.yield() }
+            XCTAssertFalse(try compute.status().lends)
+            await assertFails(.infeasible) {
+                try await client.submit(module: module, inputs: [Data([5])])
+            }
         }
-        probe.goesOff()
+        _ = screen.becomes(.off)
         var job: JobStatus?
         while job == nil {
             do { job = try await client.submit(module: module, inputs: [Data([5])]) } catch
@@ -299,10 +306,12 @@ final class CoordinationTests: XCTestCase {
     }
 }
 
-/// A server whose screen is on until it goes off.
+/// A server that lends when its screen is off.
 private final class Screen: DeviceProbe, @unchecked Sendable {
+    enum State { case broken, on, off }
+
     private let lock = NSLock()
-    private var isOn = true
+    private var state = State.broken
     private var count = 0
 
     var readings: Int {
@@ -311,19 +320,22 @@ private final class Screen: DeviceProbe, @unchecked Sendable {
         return count
     }
 
-    func goesOff() {
+    /// Returns how often it was read before.
+    func becomes(_ state: State) -> Int {
         lock.lock()
-        isOn = false
-        lock.unlock()
+        defer { lock.unlock() }
+        self.state = state
+        return count
     }
 
-    func read() -> DeviceState {
+    func read() throws -> DeviceState {
         lock.lock()
         defer { lock.unlock() }
         count += 1
+        if state == .broken { throw ProbeError.Host(reason: "no sensor answers") }
         return DeviceState(
             deviceClass: .server, battery: .absent, network: .ethernet, cpuCores: 4, cpuLoad: 0.1,
             memoryTotalBytes: 16 << 30, memoryAvailableBytes: 8 << 30, temperatureCelsius: 40,
-            metered: false, screenOn: isOn)
+            metered: false, screenOn: state == .on)
     }
 }

@@ -47,7 +47,7 @@ final class MeshTests: XCTestCase {
 
         let sent = try alice.sendPrivate(peer: bob.id(), text: "hello")
         let came = try await until(bob) { event -> [String?]? in
-            guard case .privateMessage(let id, let from, let text, let via) = event else {
+            guard case .privateMessage(let id, let from, let text, let via, _, _) = event else {
                 return nil
             }
             return [id, from, text, via]
@@ -85,6 +85,119 @@ final class MeshTests: XCTestCase {
         XCTAssertEqual(history[2].state, .read)
         let older = try again.history(limit: 1, before: history[0].number)
         XCTAssertEqual(older, [history[1]])
+
+        let (withBob, all) = (MeshConversation.peer(id: bobId), MeshConversation.everybody)
+        XCTAssertEqual(try again.history(conversation: withBob), [history[0], history[2]])
+        XCTAssertEqual(try again.history(limit: 1, conversation: all), [history[1]])
+        XCTAssertEqual(
+            try again.conversations(),
+            [
+                MeshConversationEntry(conversation: withBob, newest: history[0].number),
+                MeshConversationEntry(conversation: all, newest: history[1].number),
+            ])
+        XCTAssertTrue(try again.deleteMessage(number: history[2].number))
+        XCTAssertFalse(try again.deleteMessage(number: history[2].number))
+        XCTAssertEqual(try again.history(), [history[0], history[1]])
+        XCTAssertEqual(try again.deleteConversation(conversation: withBob), 1)
+        XCTAssertEqual(try again.history(), [history[1]])
+        for wrong in [MeshConversation.peer(id: "x"), .group(id: bobId)] {
+            assertFails(.invalidArgument) { try again.history(conversation: wrong) }
+            assertFails(.invalidArgument) { try again.deleteConversation(conversation: wrong) }
+        }
+    }
+
+    func testItIsToldWhatNeighboursDoWithAMessage() async throws {
+        let alice = try MeshNode(nickname: "alice")
+        let (relay, bob) = (try MeshNode(nickname: "relay"), try MeshNode(nickname: "bob"))
+        let bobId = bob.id()
+        defer { for node in [alice, relay, bob] { node.close() } }
+        try alice.linkWith(other: relay)
+        try relay.linkWith(other: bob)
+        try await joined(relay, alice)
+        try await joined(alice, bob)
+        try await joined(bob, alice)
+        let said = try alice.sendPublic(text: "to all")
+        try await until(alice) {
+            $0 == .passed(id: said, by: relay.id(), how: .given) ? () : nil
+        }
+        let heard = try await until(bob) { event -> [String?]? in
+            guard case .publicMessage(said, _, _, _, let via, let hops) = event else { return nil }
+            return [via, "\(hops)"]
+        }
+        XCTAssertEqual(heard, [relay.id(), "2"])
+        let sent = try alice.sendPrivate(peer: bobId, text: "hello")
+        let read = try await until(bob) { event -> (UInt8, MeshProtection?)? in
+            guard case .privateMessage(sent, _, _, _, let hops, let protection) = event else {
+                return nil
+            }
+            return (hops, protection)
+        }
+        XCTAssertEqual(read.0, 2)
+        XCTAssertNotNil(read.1)
+        let group = try alice.createGroup(name: "us", members: [bobId])
+        try await until(bob) { $0 == .group(group: group, creator: alice.id()) ? () : nil }
+        let written = try alice.sendGroup(group: group, text: "between us")
+        let shared = try await until(bob) { event -> [String?]? in
+            guard case .groupMessage(group, written, _, _, _, let via, let hops) = event else {
+                return nil
+            }
+            return [via, "\(hops)"]
+        }
+        XCTAssertEqual(shared, [relay.id(), "2"])
+        let inGroup = try bob.history(conversation: .group(id: group))
+        XCTAssertEqual(inGroup.map(\.text), ["between us"])
+        XCTAssertEqual(inGroup.map(\.hops), [2])
+
+        // Who is not there any more is written to by somebody who carries it.
+        bob.close()
+        try await until(alice) { $0 == .peerLeft(peer: bobId) ? () : nil }
+        let kept = try alice.sendPrivate(peer: bobId, text: "while you were away")
+        try await until(alice) {
+            $0 == .passed(id: kept, by: relay.id(), how: .carries) ? () : nil
+        }
+    }
+
+    func testMembersOfAFogTalkToEachOtherAlone() async throws {
+        let key = try meshFogKey()
+        XCTAssertEqual(key.count, 32)
+        XCTAssertNotEqual(key, try meshFogKey())
+        let config = MeshNodeConfig(fog: MeshFog(key: key))
+        let alice = try MeshNode(nickname: "alice", config: config)
+        let bob = try MeshNode(nickname: "bob", config: config)
+        let other = MeshNodeConfig(fog: MeshFog(key: try meshFogKey(), periodMs: 60_000))
+        let strangers = [
+            try MeshNode(nickname: "carol"), try MeshNode(nickname: "dave", config: other),
+        ]
+        defer { for node in [alice, bob] + strangers { node.close() } }
+        for stranger in strangers { try alice.linkWith(other: stranger) }
+        try alice.linkWith(other: bob)
+        try await joined(alice, bob)
+        try await joined(bob, alice)
+        let sent = try alice.sendPrivate(peer: bob.id(), text: "among us")
+        try await until(bob) { event -> Void? in
+            guard case .privateMessage(sent, _, "among us", _, _, _) = event else { return nil }
+            return ()
+        }
+        let said = try bob.sendPublic(text: "to the fog")
+        try await until(alice) { event -> Void? in
+            guard case .publicMessage(said, _, "to the fog", _, _, _) = event else { return nil }
+            return ()
+        }
+        // They hear something and know nobody.
+        for stranger in strangers {
+            while try stranger.stats().bytesIn == 0 { await Task.yield() }
+            XCTAssertEqual(try stranger.peers(), [])
+            XCTAssertEqual(try stranger.history(), [])
+        }
+        XCTAssertEqual(try alice.peers().map(\.id), [bob.id()])
+        XCTAssertNotEqual(try alice.airId(), alice.id())
+        XCTAssertEqual(try strangers[0].airId(), strangers[0].id())
+        for bytes in [0, 31, 33] {
+            let fog = MeshFog(key: Data(count: bytes))
+            assertFails(.invalidArgument, "\(bytes)") {
+                try MeshNode(nickname: "eve", config: MeshNodeConfig(fog: fog))
+            }
+        }
     }
 
     func testGroupsAndFiles() async throws {
@@ -104,7 +217,9 @@ final class MeshTests: XCTestCase {
         assertFails(.notGroupCreator) { try bob.changeGroup(group: group, members: []) }
         let written = try alice.sendGroup(group: group, text: "between us")
         let read = try await until(bob) { event -> [String]? in
-            guard case .groupMessage(let of, let id, _, let text, _) = event else { return nil }
+            guard case .groupMessage(let of, let id, _, let text, _, _, _) = event else {
+                return nil
+            }
             return [of, id, text]
         }
         XCTAssertEqual(read, [group, written, "between us"])
@@ -216,7 +331,7 @@ final class MeshTests: XCTestCase {
         let text = String(repeating: "over the air ", count: 19)
         let sent = try alice.sendPrivate(peer: bob.id(), text: text)
         let came = try await until(bob) { event -> String? in
-            guard case .privateMessage(sent, _, let text, _) = event else { return nil }
+            guard case .privateMessage(sent, _, let text, _, _, _) = event else { return nil }
             return text
         }
         XCTAssertEqual(came, text)

@@ -1319,6 +1319,11 @@ void uniffi_fogcompute_uniffi_fn_method_meshnode_accept_file(uint64_t ptr, RustB
 void uniffi_fogcompute_uniffi_fn_method_meshnode_add_radio(uint64_t ptr, uint64_t radio, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_AIR_ID
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_AIR_ID
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_air_id(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CANCEL_FILE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CANCEL_FILE
 int8_t uniffi_fogcompute_uniffi_fn_method_meshnode_cancel_file(uint64_t ptr, RustBuffer file, RustCallStatus *_Nonnull out_status
@@ -1339,9 +1344,24 @@ void uniffi_fogcompute_uniffi_fn_method_meshnode_close(uint64_t ptr, RustCallSta
 void uniffi_fogcompute_uniffi_fn_method_meshnode_connect(uint64_t ptr, RustBuffer address, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CONVERSATIONS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CONVERSATIONS
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_conversations(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CREATE_GROUP
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_CREATE_GROUP
 RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(uint64_t ptr, RustBuffer name, RustBuffer members, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_DELETE_CONVERSATION
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_DELETE_CONVERSATION
+uint64_t uniffi_fogcompute_uniffi_fn_method_meshnode_delete_conversation(uint64_t ptr, RustBuffer conversation, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_DELETE_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_DELETE_MESSAGE
+int8_t uniffi_fogcompute_uniffi_fn_method_meshnode_delete_message(uint64_t ptr, uint64_t number, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_DISCONNECT
@@ -1356,7 +1376,7 @@ RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_groups(uint64_t ptr, Rust
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_HISTORY
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_HISTORY
-RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_history(uint64_t ptr, uint32_t limit, RustBuffer before, RustCallStatus *_Nonnull out_status
+RustBuffer uniffi_fogcompute_uniffi_fn_method_meshnode_history(uint64_t ptr, uint32_t limit, RustBuffer before, RustBuffer conversation, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_MESHNODE_ID
@@ -2092,6 +2112,12 @@ void uniffi_fogcompute_uniffi_fn_func_panic_on_purpose(RustCallStatus *_Nonnull 
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_MESH_FOG_KEY
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_MESH_FOG_KEY
+RustBuffer uniffi_fogcompute_uniffi_fn_func_mesh_fog_key(RustCallStatus *_Nonnull out_status
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_HYPERVOLUME
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_HYPERVOLUME
 double uniffi_fogcompute_uniffi_fn_func_hypervolume(RustBuffer points, RustBuffer reference, RustCallStatus *_Nonnull out_status
@@ -2463,6 +2489,12 @@ uint16_t uniffi_fogcompute_uniffi_checksum_func_error_codes(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_PANIC_ON_PURPOSE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_PANIC_ON_PURPOSE
 uint16_t uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_MESH_FOG_KEY
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_MESH_FOG_KEY
+uint16_t uniffi_fogcompute_uniffi_checksum_func_mesh_fog_key(void
 
 );
 #endif
@@ -3354,6 +3386,12 @@ uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_add_radio(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_AIR_ID
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_AIR_ID
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_air_id(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CANCEL_FILE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CANCEL_FILE
 uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_cancel_file(void
@@ -3378,9 +3416,27 @@ uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_connect(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CONVERSATIONS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CONVERSATIONS
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_conversations(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CREATE_GROUP
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_CREATE_GROUP
 uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_DELETE_CONVERSATION
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_DELETE_CONVERSATION
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_conversation(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_DELETE_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_MESHNODE_DELETE_MESSAGE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_message(void
 
 );
 #endif

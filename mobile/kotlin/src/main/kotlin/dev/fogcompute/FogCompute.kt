@@ -431,13 +431,14 @@ suspend fun FogWatch.receive(): FogEvent {
 
 /** Not a `flow { }`: its `emit` looks for a cancellation, and would drop the event in hand. */
 private class Events(private val client: FogClient, private val after: ULong) : Flow<FogEvent> {
-    override suspend fun collect(collector: FlowCollector<FogEvent>) =
+    override suspend fun collect(collector: FlowCollector<FogEvent>) {
         client.startWatch(after).use { watch ->
             while (true) {
                 currentCoroutineContext().ensureActive()
                 collector.emit(next(watch) ?: return)
             }
         }
+    }
 
     private suspend fun next(watch: FogWatch): FogEvent? = try {
         watch.receive()

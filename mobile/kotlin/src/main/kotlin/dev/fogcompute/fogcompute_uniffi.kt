@@ -860,6 +860,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_mesh_fog_key(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_hypervolume(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_igd(
@@ -1144,13 +1146,21 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_add_radio(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_air_id(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_cancel_file(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_change_group(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_connect(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_conversations(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_conversation(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_message(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_disconnect(
     ): Int
@@ -1754,19 +1764,27 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_add_radio(`ptr`: Long,`radio`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_air_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_cancel_file(`ptr`: Long,`file`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_change_group(`ptr`: Long,`group`: RustBuffer.ByValue,`members`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_connect(`ptr`: Long,`address`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_conversations(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(`ptr`: Long,`name`: RustBuffer.ByValue,`members`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_delete_conversation(`ptr`: Long,`conversation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_delete_message(`ptr`: Long,`number`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_disconnect(`ptr`: Long,`address`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_groups(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_history(`ptr`: Long,`limit`: Int,`before`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_history(`ptr`: Long,`limit`: Int,`before`: RustBuffer.ByValue,`conversation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
@@ -2054,6 +2072,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_panic_on_purpose(uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_func_mesh_fog_key(uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_hypervolume(`points`: RustBuffer.ByValue,`reference`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Double
     external fun uniffi_fogcompute_uniffi_fn_func_igd(`points`: RustBuffer.ByValue,`known`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -2222,6 +2242,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose() and 0xFFFF) != 64181) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_mesh_fog_key() and 0xFFFF) != 60701) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_hypervolume() and 0xFFFF) != 52201) {
@@ -2650,6 +2673,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_add_radio() and 0xFFFF) != 40838) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_air_id() and 0xFFFF) != 62727) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_cancel_file() and 0xFFFF) != 36745) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -2659,7 +2685,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_connect() and 0xFFFF) != 13389) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_conversations() and 0xFFFF) != 43993) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group() and 0xFFFF) != 29671) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_conversation() and 0xFFFF) != 49740) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_message() and 0xFFFF) != 22752) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_disconnect() and 0xFFFF) != 48852) {
@@ -2668,7 +2703,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_groups() and 0xFFFF) != 43297) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_history() and 0xFFFF) != 39658) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_history() and 0xFFFF) != 58957) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_id() and 0xFFFF) != 54374) {
@@ -2950,7 +2985,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fog_new() and 0xFFFF) != 29311) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_meshnode_new() and 0xFFFF) != 48294) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_meshnode_new() and 0xFFFF) != 4212) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() and 0xFFFF) != 61628) {
@@ -10578,6 +10613,15 @@ public interface MeshNodeInterface {
     fun `addRadio`(`radio`: BleRadio)
 
     /**
+     * Who this is on the air now: something else after a while if it talks only to a fog's members
+     * ([`MeshFog`]).
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `airId`(): kotlin.String
+
+    /**
      * Offers a file no longer, or does not take the rest of it. `false` if there is no such file.
      *
      * # Errors
@@ -10604,6 +10648,14 @@ public interface MeshNodeInterface {
     fun `connect`(`address`: kotlin.String)
 
     /**
+     * Conversations with messages, the one with the newest message first.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    fun `conversations`(): List<MeshConversationEntry>
+
+    /**
      * Makes a group of this peer and others who are known, and invites them; returns its identifier.
      *
      * # Errors
@@ -10611,6 +10663,22 @@ public interface MeshNodeInterface {
      * [`FogError::InvalidArgument`] for a peer that is none, [`FogError::Closed`], and those of storage.
      */
     fun `createGroup`(`name`: kotlin.String, `members`: List<kotlin.String>): kotlin.String
+
+    /**
+     * Deletes what a conversation has in the history; gives how many messages that were.
+     *
+     * # Errors
+     * As [`MeshNode::history`].
+     */
+    fun `deleteConversation`(`conversation`: MeshConversation): kotlin.ULong
+
+    /**
+     * Deletes a message from the history, by its number; from here alone. `false` if there is none.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    fun `deleteMessage`(`number`: kotlin.ULong): kotlin.Boolean
 
     /**
      * Keeps no link with an address any more, and ends the one it has. `false` if it kept none.
@@ -10629,12 +10697,14 @@ public interface MeshNodeInterface {
     fun `groups`(): List<MeshGroup>
 
     /**
-     * The newest messages with numbers below `before`, the newest first. Without a file those since the start.
+     * The newest messages with numbers below `before`, the newest first: all, or those of one conversation.
+     * Without a file those since the start.
      *
      * # Errors
-     * [`FogError::Closed`], and those of storage.
+     * [`FogError::InvalidArgument`] for a peer or a group that is none, [`FogError::Closed`], and those of
+     * storage.
      */
-    fun `history`(`limit`: kotlin.UInt = 100u, `before`: kotlin.ULong? = null): List<MeshMessage>
+    fun `history`(`limit`: kotlin.UInt = 100u, `before`: kotlin.ULong? = null, `conversation`: MeshConversation? = null): List<MeshMessage>
 
     /**
      * Who this is: 16 hexadecimal digits.
@@ -10815,8 +10885,8 @@ open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
      *
      * # Errors
      * [`FogError::InvalidMeshContent`] for a nickname that is empty or longer than 255 bytes,
-     * [`FogError::InvalidArgument`] for an address that is none, [`FogError::Listen`],
-     * [`FogError::Node`], and those of storage.
+     * [`FogError::InvalidArgument`] for an address that is none or a fog's key of another length,
+     * [`FogError::Listen`], [`FogError::Node`], and those of storage.
      */
     constructor(`nickname`: kotlin.String, `config`: MeshNodeConfig? = null) :
         this(UniffiWithHandle,
@@ -10951,6 +11021,27 @@ open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
 
 
     /**
+     * Who this is on the air now: something else after a while if it talks only to a fog's members
+     * ([`MeshFog`]).
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `airId`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_air_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Offers a file no longer, or does not take the rest of it. `false` if there is no such file.
      *
      * # Errors
@@ -11015,6 +11106,26 @@ open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
 
 
     /**
+     * Conversations with messages, the one with the newest message first.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `conversations`(): List<MeshConversationEntry> {
+            return FfiConverterSequenceTypeMeshConversationEntry.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_conversations(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Makes a group of this peer and others who are known, and invites them; returns its identifier.
      *
      * # Errors
@@ -11030,6 +11141,48 @@ open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
 
         FfiConverterString.lower(`name`),
         FfiConverterSequenceString.lower(`members`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Deletes what a conversation has in the history; gives how many messages that were.
+     *
+     * # Errors
+     * As [`MeshNode::history`].
+     */
+    @Throws(FogException::class)override fun `deleteConversation`(`conversation`: MeshConversation): kotlin.ULong {
+            return FfiConverterULong.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_delete_conversation(
+        it,
+
+        FfiConverterTypeMeshConversation.lower(`conversation`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Deletes a message from the history, by its number; from here alone. `false` if there is none.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `deleteMessage`(`number`: kotlin.ULong): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_delete_message(
+        it,
+
+        FfiConverterULong.lower(`number`),_status)
 }
     }
     )
@@ -11079,12 +11232,14 @@ open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
 
 
     /**
-     * The newest messages with numbers below `before`, the newest first. Without a file those since the start.
+     * The newest messages with numbers below `before`, the newest first: all, or those of one conversation.
+     * Without a file those since the start.
      *
      * # Errors
-     * [`FogError::Closed`], and those of storage.
+     * [`FogError::InvalidArgument`] for a peer or a group that is none, [`FogError::Closed`], and those of
+     * storage.
      */
-    @Throws(FogException::class)override fun `history`(`limit`: kotlin.UInt, `before`: kotlin.ULong?): List<MeshMessage> {
+    @Throws(FogException::class)override fun `history`(`limit`: kotlin.UInt, `before`: kotlin.ULong?, `conversation`: MeshConversation?): List<MeshMessage> {
             return FfiConverterSequenceTypeMeshMessage.lift(
     callWithHandle {
     uniffiRustCallWithError(FogException) { _status ->
@@ -11092,7 +11247,8 @@ open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
         it,
 
         FfiConverterUInt.lower(`limit`),
-        FfiConverterOptionalULong.lower(`before`),_status)
+        FfiConverterOptionalULong.lower(`before`),
+        FfiConverterOptionalTypeMeshConversation.lower(`conversation`),_status)
 }
     }
     )
@@ -22910,6 +23066,53 @@ public object FfiConverterTypeMemo: FfiConverterRustBuffer<Memo> {
 
 
 /**
+ * A conversation of a mesh node's history.
+ */
+data class MeshConversationEntry (
+    /**
+     * Whom it is between.
+     */
+    val `conversation`: MeshConversation
+    ,
+    /**
+     * The number of its newest message.
+     */
+    val `newest`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshConversationEntry: FfiConverterRustBuffer<MeshConversationEntry> {
+    override fun read(buf: ByteBuffer): MeshConversationEntry {
+        return MeshConversationEntry(
+            FfiConverterTypeMeshConversation.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MeshConversationEntry) = (
+            FfiConverterTypeMeshConversation.allocationSize(value.`conversation`) +
+            FfiConverterULong.allocationSize(value.`newest`)
+    )
+
+    override fun write(value: MeshConversationEntry, buf: ByteBuffer) {
+            FfiConverterTypeMeshConversation.write(value.`conversation`, buf)
+            FfiConverterULong.write(value.`newest`, buf)
+    }
+}
+
+
+
+/**
  * A file in one piece.
  */
 data class MeshFile (
@@ -22959,6 +23162,56 @@ public object FfiConverterTypeMeshFile: FfiConverterRustBuffer<MeshFile> {
             FfiConverterByteArray.write(value.`content`, buf)
             FfiConverterOptionalString.write(value.`name`, buf)
             FfiConverterOptionalString.write(value.`mime`, buf)
+    }
+}
+
+
+
+/**
+ * A fog whose members alone a mesh node talks to, sealed under the fog's key and under identifiers that
+ * change. Who has not got the key, and the BitChat apps, neither hear it nor are heard.
+ */
+data class MeshFog (
+    /**
+     * What all members share, 32 bytes as good as random: [`mesh_fog_key`] makes one. A member that
+     * leaves knows it: give the others a new one.
+     */
+    val `key`: kotlin.ByteArray
+    ,
+    /**
+     * How long an identifier on the air lasts, in milliseconds; without a number, a quarter of an hour,
+     * and never less than ten seconds. All members must say the same.
+     */
+    val `periodMs`: kotlin.ULong? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshFog: FfiConverterRustBuffer<MeshFog> {
+    override fun read(buf: ByteBuffer): MeshFog {
+        return MeshFog(
+            FfiConverterByteArray.read(buf),
+            FfiConverterOptionalULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MeshFog) = (
+            FfiConverterByteArray.allocationSize(value.`key`) +
+            FfiConverterOptionalULong.allocationSize(value.`periodMs`)
+    )
+
+    override fun write(value: MeshFog, buf: ByteBuffer) {
+            FfiConverterByteArray.write(value.`key`, buf)
+            FfiConverterOptionalULong.write(value.`periodMs`, buf)
     }
 }
 
@@ -23072,6 +23325,11 @@ data class MeshMessage (
      * The neighbour it came from, if it is known.
      */
     val `via`: kotlin.String?
+    ,
+    /**
+     * Hops it seems to have taken; 0 if that is not known.
+     */
+    val `hops`: kotlin.UByte
 
 ){
 
@@ -23098,6 +23356,7 @@ public object FfiConverterTypeMeshMessage: FfiConverterRustBuffer<MeshMessage> {
             FfiConverterULong.read(buf),
             FfiConverterTypeDeliveryState.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterUByte.read(buf),
         )
     }
 
@@ -23111,7 +23370,8 @@ public object FfiConverterTypeMeshMessage: FfiConverterRustBuffer<MeshMessage> {
             FfiConverterString.allocationSize(value.`text`) +
             FfiConverterULong.allocationSize(value.`unixMs`) +
             FfiConverterTypeDeliveryState.allocationSize(value.`state`) +
-            FfiConverterOptionalString.allocationSize(value.`via`)
+            FfiConverterOptionalString.allocationSize(value.`via`) +
+            FfiConverterUByte.allocationSize(value.`hops`)
     )
 
     override fun write(value: MeshMessage, buf: ByteBuffer) {
@@ -23125,6 +23385,7 @@ public object FfiConverterTypeMeshMessage: FfiConverterRustBuffer<MeshMessage> {
             FfiConverterULong.write(value.`unixMs`, buf)
             FfiConverterTypeDeliveryState.write(value.`state`, buf)
             FfiConverterOptionalString.write(value.`via`, buf)
+            FfiConverterUByte.write(value.`hops`, buf)
     }
 }
 
@@ -23155,6 +23416,11 @@ data class MeshNodeConfig (
      * dropped, and counted.
      */
     val `eventsMax`: kotlin.UInt? = null
+    ,
+    /**
+     * The fog whose members alone it talks to; without one, it talks to everybody.
+     */
+    val `fog`: MeshFog? = null
 
 ){
 
@@ -23175,6 +23441,7 @@ public object FfiConverterTypeMeshNodeConfig: FfiConverterRustBuffer<MeshNodeCon
             FfiConverterSequenceString.read(buf),
             FfiConverterSequenceString.read(buf),
             FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalTypeMeshFog.read(buf),
         )
     }
 
@@ -23182,7 +23449,8 @@ public object FfiConverterTypeMeshNodeConfig: FfiConverterRustBuffer<MeshNodeCon
             FfiConverterOptionalString.allocationSize(value.`file`) +
             FfiConverterSequenceString.allocationSize(value.`listen`) +
             FfiConverterSequenceString.allocationSize(value.`connect`) +
-            FfiConverterOptionalUInt.allocationSize(value.`eventsMax`)
+            FfiConverterOptionalUInt.allocationSize(value.`eventsMax`) +
+            FfiConverterOptionalTypeMeshFog.allocationSize(value.`fog`)
     )
 
     override fun write(value: MeshNodeConfig, buf: ByteBuffer) {
@@ -23190,6 +23458,7 @@ public object FfiConverterTypeMeshNodeConfig: FfiConverterRustBuffer<MeshNodeCon
             FfiConverterSequenceString.write(value.`listen`, buf)
             FfiConverterSequenceString.write(value.`connect`, buf)
             FfiConverterOptionalUInt.write(value.`eventsMax`, buf)
+            FfiConverterOptionalTypeMeshFog.write(value.`fog`, buf)
     }
 }
 
@@ -23317,6 +23586,11 @@ data class MeshPeer (
     val `hasSession`: kotlin.Boolean
     ,
     /**
+     * Whether private messages to it are under keys of their own.
+     */
+    val `hasRatchet`: kotlin.Boolean
+    ,
+    /**
      * Whom it has links to, says it.
      */
     val `neighbours`: List<kotlin.String>
@@ -23342,6 +23616,7 @@ public object FfiConverterTypeMeshPeer: FfiConverterRustBuffer<MeshPeer> {
             FfiConverterBoolean.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
             FfiConverterSequenceString.read(buf),
         )
     }
@@ -23353,6 +23628,7 @@ public object FfiConverterTypeMeshPeer: FfiConverterRustBuffer<MeshPeer> {
             FfiConverterBoolean.allocationSize(value.`isReachable`) +
             FfiConverterBoolean.allocationSize(value.`isLinked`) +
             FfiConverterBoolean.allocationSize(value.`hasSession`) +
+            FfiConverterBoolean.allocationSize(value.`hasRatchet`) +
             FfiConverterSequenceString.allocationSize(value.`neighbours`)
     )
 
@@ -23363,6 +23639,7 @@ public object FfiConverterTypeMeshPeer: FfiConverterRustBuffer<MeshPeer> {
             FfiConverterBoolean.write(value.`isReachable`, buf)
             FfiConverterBoolean.write(value.`isLinked`, buf)
             FfiConverterBoolean.write(value.`hasSession`, buf)
+            FfiConverterBoolean.write(value.`hasRatchet`, buf)
             FfiConverterSequenceString.write(value.`neighbours`, buf)
     }
 }
@@ -31612,6 +31889,121 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
 
 
 /**
+ * Whom a message of a mesh node's history is between.
+ */
+sealed class MeshConversation {
+
+    /**
+     * This peer and everybody near.
+     */
+    object Everybody : MeshConversation()
+
+
+    /**
+     * This peer and another one.
+     */
+    data class Peer(
+        /**
+         * Who: 16 hexadecimal digits.
+         */
+        val `id`: kotlin.String) : MeshConversation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * The members of a group.
+     */
+    data class Group(
+        /**
+         * The group: 32 hexadecimal digits.
+         */
+        val `id`: kotlin.String) : MeshConversation()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshConversation : FfiConverterRustBuffer<MeshConversation>{
+    override fun read(buf: ByteBuffer): MeshConversation {
+        return when(buf.getInt()) {
+            1 -> MeshConversation.Everybody
+            2 -> MeshConversation.Peer(
+                FfiConverterString.read(buf),
+                )
+            3 -> MeshConversation.Group(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: MeshConversation): ULong = when(value) {
+        is MeshConversation.Everybody -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is MeshConversation.Peer -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+            )
+        }
+        is MeshConversation.Group -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+            )
+        }
+    }
+
+    override fun write(value: MeshConversation, buf: ByteBuffer) {
+        when(value) {
+            is MeshConversation.Everybody -> {
+                buf.putInt(1)
+                Unit
+            }
+            is MeshConversation.Peer -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`id`, buf)
+                Unit
+            }
+            is MeshConversation.Group -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`id`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * Something that happened to a mesh node. Peers are 16 hexadecimal digits, groups 32, files in
  * chunks 64.
  */
@@ -31735,7 +32127,15 @@ sealed class MeshEvent {
         /**
          * The neighbour it came from, if it is known.
          */
-        val `via`: kotlin.String?) : MeshEvent()
+        val `via`: kotlin.String?,
+        /**
+         * Hops it seems to have taken; 0 if somebody carried it. Nothing proves the number.
+         */
+        val `hops`: kotlin.UByte,
+        /**
+         * What it was encrypted with, if this binding has a word for it.
+         */
+        val `protection`: dev.fogcompute.MeshProtection?) : MeshEvent()
 
     {
 
@@ -31755,6 +32155,29 @@ sealed class MeshEvent {
          * Its state.
          */
         val `state`: dev.fogcompute.DeliveryState) : MeshEvent()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * What a neighbour did with a message of this peer.
+     */
+    data class Passed(
+        /**
+         * What the message is known by.
+         */
+        val `id`: kotlin.String,
+        /**
+         * The neighbour.
+         */
+        val `by`: kotlin.String,
+        /**
+         * What it did.
+         */
+        val `how`: dev.fogcompute.Passing) : MeshEvent()
 
     {
 
@@ -31850,7 +32273,15 @@ sealed class MeshEvent {
         /**
          * When it was written, says its writer, in milliseconds since 1970.
          */
-        val `unixMs`: kotlin.ULong) : MeshEvent()
+        val `unixMs`: kotlin.ULong,
+        /**
+         * The neighbour it came from, if it is known.
+         */
+        val `via`: kotlin.String?,
+        /**
+         * Hops it seems to have taken: nothing proves the number.
+         */
+        val `hops`: kotlin.UByte) : MeshEvent()
 
     {
 
@@ -32102,75 +32533,84 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterOptionalString.read(buf),
+                FfiConverterUByte.read(buf),
+                FfiConverterOptionalTypeMeshProtection.read(buf),
                 )
             7 -> MeshEvent.Delivery(
                 FfiConverterString.read(buf),
                 FfiConverterTypeDeliveryState.read(buf),
                 )
-            8 -> MeshEvent.File(
+            8 -> MeshEvent.Passed(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypePassing.read(buf),
+                )
+            9 -> MeshEvent.File(
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 FfiConverterTypeMeshFile.read(buf),
                 )
-            9 -> MeshEvent.Voice(
+            10 -> MeshEvent.Voice(
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 FfiConverterByteArray.read(buf),
                 )
-            10 -> MeshEvent.Group(
+            11 -> MeshEvent.Group(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
-            11 -> MeshEvent.GroupMessage(
+            12 -> MeshEvent.GroupMessage(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterULong.read(buf),
+                FfiConverterOptionalString.read(buf),
+                FfiConverterUByte.read(buf),
                 )
-            12 -> MeshEvent.Call(
+            13 -> MeshEvent.Call(
                 FfiConverterString.read(buf),
                 FfiConverterByteArray.read(buf),
                 )
-            13 -> MeshEvent.Other(
+            14 -> MeshEvent.Other(
                 FfiConverterString.read(buf),
                 FfiConverterUByte.read(buf),
                 FfiConverterByteArray.read(buf),
                 )
-            14 -> MeshEvent.FileOffered(
+            15 -> MeshEvent.FileOffered(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterULong.read(buf),
                 )
-            15 -> MeshEvent.FileProgress(
+            16 -> MeshEvent.FileProgress(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 FfiConverterULong.read(buf),
                 FfiConverterULong.read(buf),
                 )
-            16 -> MeshEvent.FileReceived(
+            17 -> MeshEvent.FileReceived(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
-            17 -> MeshEvent.FileFailed(
+            18 -> MeshEvent.FileFailed(
                 FfiConverterString.read(buf),
                 FfiConverterOptionalTypeMeshFileEnd.read(buf),
                 )
-            18 -> MeshEvent.LinkUp(
+            19 -> MeshEvent.LinkUp(
                 FfiConverterULong.read(buf),
                 )
-            19 -> MeshEvent.LinkDown(
+            20 -> MeshEvent.LinkDown(
                 FfiConverterULong.read(buf),
                 )
-            20 -> MeshEvent.RadioFailed(
+            21 -> MeshEvent.RadioFailed(
                 FfiConverterULong.read(buf),
                 FfiConverterString.read(buf),
                 )
-            21 -> MeshEvent.Unknown
+            22 -> MeshEvent.Unknown
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
     }
@@ -32225,6 +32665,8 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 + FfiConverterString.allocationSize(value.`from`)
                 + FfiConverterString.allocationSize(value.`text`)
                 + FfiConverterOptionalString.allocationSize(value.`via`)
+                + FfiConverterUByte.allocationSize(value.`hops`)
+                + FfiConverterOptionalTypeMeshProtection.allocationSize(value.`protection`)
             )
         }
         is MeshEvent.Delivery -> {
@@ -32233,6 +32675,15 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 4UL
                 + FfiConverterString.allocationSize(value.`id`)
                 + FfiConverterTypeDeliveryState.allocationSize(value.`state`)
+            )
+        }
+        is MeshEvent.Passed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`by`)
+                + FfiConverterTypePassing.allocationSize(value.`how`)
             )
         }
         is MeshEvent.File -> {
@@ -32270,6 +32721,8 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 + FfiConverterString.allocationSize(value.`from`)
                 + FfiConverterString.allocationSize(value.`text`)
                 + FfiConverterULong.allocationSize(value.`unixMs`)
+                + FfiConverterOptionalString.allocationSize(value.`via`)
+                + FfiConverterUByte.allocationSize(value.`hops`)
             )
         }
         is MeshEvent.Call -> {
@@ -32397,6 +32850,8 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 FfiConverterString.write(value.`from`, buf)
                 FfiConverterString.write(value.`text`, buf)
                 FfiConverterOptionalString.write(value.`via`, buf)
+                FfiConverterUByte.write(value.`hops`, buf)
+                FfiConverterOptionalTypeMeshProtection.write(value.`protection`, buf)
                 Unit
             }
             is MeshEvent.Delivery -> {
@@ -32405,50 +32860,59 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 FfiConverterTypeDeliveryState.write(value.`state`, buf)
                 Unit
             }
-            is MeshEvent.File -> {
+            is MeshEvent.Passed -> {
                 buf.putInt(8)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`by`, buf)
+                FfiConverterTypePassing.write(value.`how`, buf)
+                Unit
+            }
+            is MeshEvent.File -> {
+                buf.putInt(9)
                 FfiConverterString.write(value.`from`, buf)
                 FfiConverterBoolean.write(value.`isPrivate`, buf)
                 FfiConverterTypeMeshFile.write(value.`file`, buf)
                 Unit
             }
             is MeshEvent.Voice -> {
-                buf.putInt(9)
+                buf.putInt(10)
                 FfiConverterString.write(value.`from`, buf)
                 FfiConverterBoolean.write(value.`isPrivate`, buf)
                 FfiConverterByteArray.write(value.`frame`, buf)
                 Unit
             }
             is MeshEvent.Group -> {
-                buf.putInt(10)
+                buf.putInt(11)
                 FfiConverterString.write(value.`group`, buf)
                 FfiConverterString.write(value.`creator`, buf)
                 Unit
             }
             is MeshEvent.GroupMessage -> {
-                buf.putInt(11)
+                buf.putInt(12)
                 FfiConverterString.write(value.`group`, buf)
                 FfiConverterString.write(value.`id`, buf)
                 FfiConverterString.write(value.`from`, buf)
                 FfiConverterString.write(value.`text`, buf)
                 FfiConverterULong.write(value.`unixMs`, buf)
+                FfiConverterOptionalString.write(value.`via`, buf)
+                FfiConverterUByte.write(value.`hops`, buf)
                 Unit
             }
             is MeshEvent.Call -> {
-                buf.putInt(12)
+                buf.putInt(13)
                 FfiConverterString.write(value.`from`, buf)
                 FfiConverterByteArray.write(value.`signal`, buf)
                 Unit
             }
             is MeshEvent.Other -> {
-                buf.putInt(13)
+                buf.putInt(14)
                 FfiConverterString.write(value.`from`, buf)
                 FfiConverterUByte.write(value.`kind`, buf)
                 FfiConverterByteArray.write(value.`body`, buf)
                 Unit
             }
             is MeshEvent.FileOffered -> {
-                buf.putInt(14)
+                buf.putInt(15)
                 FfiConverterString.write(value.`from`, buf)
                 FfiConverterString.write(value.`file`, buf)
                 FfiConverterString.write(value.`title`, buf)
@@ -32457,7 +32921,7 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 Unit
             }
             is MeshEvent.FileProgress -> {
-                buf.putInt(15)
+                buf.putInt(16)
                 FfiConverterString.write(value.`file`, buf)
                 FfiConverterString.write(value.`peer`, buf)
                 FfiConverterBoolean.write(value.`isSent`, buf)
@@ -32466,36 +32930,36 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 Unit
             }
             is MeshEvent.FileReceived -> {
-                buf.putInt(16)
+                buf.putInt(17)
                 FfiConverterString.write(value.`file`, buf)
                 FfiConverterString.write(value.`from`, buf)
                 FfiConverterString.write(value.`path`, buf)
                 Unit
             }
             is MeshEvent.FileFailed -> {
-                buf.putInt(17)
+                buf.putInt(18)
                 FfiConverterString.write(value.`file`, buf)
                 FfiConverterOptionalTypeMeshFileEnd.write(value.`why`, buf)
                 Unit
             }
             is MeshEvent.LinkUp -> {
-                buf.putInt(18)
-                FfiConverterULong.write(value.`link`, buf)
-                Unit
-            }
-            is MeshEvent.LinkDown -> {
                 buf.putInt(19)
                 FfiConverterULong.write(value.`link`, buf)
                 Unit
             }
-            is MeshEvent.RadioFailed -> {
+            is MeshEvent.LinkDown -> {
                 buf.putInt(20)
+                FfiConverterULong.write(value.`link`, buf)
+                Unit
+            }
+            is MeshEvent.RadioFailed -> {
+                buf.putInt(21)
                 FfiConverterULong.write(value.`radio`, buf)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is MeshEvent.Unknown -> {
-                buf.putInt(21)
+                buf.putInt(22)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -32547,6 +33011,51 @@ public object FfiConverterTypeMeshFileEnd: FfiConverterRustBuffer<MeshFileEnd> {
     override fun allocationSize(value: MeshFileEnd) = 4UL
 
     override fun write(value: MeshFileEnd, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What a private message was encrypted with.
+ */
+
+enum class MeshProtection {
+
+    /**
+     * The keys of a session, which last up to a day, or those of an envelope.
+     */
+    NOISE,
+    /**
+     * A key of its own, which is gone once it is read.
+     */
+    RATCHET;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMeshProtection: FfiConverterRustBuffer<MeshProtection> {
+    override fun read(buf: ByteBuffer) = try {
+
+        MeshProtection.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: MeshProtection) = 4UL
+
+    override fun write(value: MeshProtection, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -32666,6 +33175,125 @@ public object FfiConverterTypeParameterUnit: FfiConverterRustBuffer<ParameterUni
 
     override fun write(value: ParameterUnit, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What a neighbour did with a message of this peer, as far as it shows. Nobody signs any of it.
+ */
+sealed class Passing {
+
+    /**
+     * It was given the message, over its link.
+     */
+    object Given : Passing()
+
+
+    /**
+     * It sent the message on: the message was heard again from it, after so many hops.
+     */
+    data class PassedOn(
+        /**
+         * Hops from here to the neighbour, over whomever, and back.
+         */
+        val `hops`: kotlin.UByte) : Passing()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * It says that it has the message, by a set that errs once in a hundred times.
+     */
+    object Has : Passing()
+
+
+    /**
+     * It was given the message to carry to somebody who is not there.
+     */
+    object Carries : Passing()
+
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePassing : FfiConverterRustBuffer<Passing>{
+    override fun read(buf: ByteBuffer): Passing {
+        return when(buf.getInt()) {
+            1 -> Passing.Given
+            2 -> Passing.PassedOn(
+                FfiConverterUByte.read(buf),
+                )
+            3 -> Passing.Has
+            4 -> Passing.Carries
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Passing): ULong = when(value) {
+        is Passing.Given -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Passing.PassedOn -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUByte.allocationSize(value.`hops`)
+            )
+        }
+        is Passing.Has -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Passing.Carries -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: Passing, buf: ByteBuffer) {
+        when(value) {
+            is Passing.Given -> {
+                buf.putInt(1)
+                Unit
+            }
+            is Passing.PassedOn -> {
+                buf.putInt(2)
+                FfiConverterUByte.write(value.`hops`, buf)
+                Unit
+            }
+            is Passing.Has -> {
+                buf.putInt(3)
+                Unit
+            }
+            is Passing.Carries -> {
+                buf.putInt(4)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
     }
 }
 
@@ -35441,6 +36069,38 @@ public object FfiConverterOptionalTypeMemo: FfiConverterRustBuffer<Memo?> {
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeMeshFog: FfiConverterRustBuffer<MeshFog?> {
+    override fun read(buf: ByteBuffer): MeshFog? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMeshFog.read(buf)
+    }
+
+    override fun allocationSize(value: MeshFog?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMeshFog.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MeshFog?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMeshFog.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeMeshNodeConfig: FfiConverterRustBuffer<MeshNodeConfig?> {
     override fun read(buf: ByteBuffer): MeshNodeConfig? {
         if (buf.get().toInt() == 0) {
@@ -35889,6 +36549,38 @@ public object FfiConverterOptionalTypeFogTaskState: FfiConverterRustBuffer<FogTa
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeMeshConversation: FfiConverterRustBuffer<MeshConversation?> {
+    override fun read(buf: ByteBuffer): MeshConversation? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMeshConversation.read(buf)
+    }
+
+    override fun allocationSize(value: MeshConversation?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMeshConversation.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MeshConversation?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMeshConversation.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeMeshEvent: FfiConverterRustBuffer<MeshEvent?> {
     override fun read(buf: ByteBuffer): MeshEvent? {
         if (buf.get().toInt() == 0) {
@@ -35943,6 +36635,38 @@ public object FfiConverterOptionalTypeMeshFileEnd: FfiConverterRustBuffer<MeshFi
         } else {
             buf.put(1)
             FfiConverterTypeMeshFileEnd.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMeshProtection: FfiConverterRustBuffer<MeshProtection?> {
+    override fun read(buf: ByteBuffer): MeshProtection? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMeshProtection.read(buf)
+    }
+
+    override fun allocationSize(value: MeshProtection?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMeshProtection.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MeshProtection?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMeshProtection.write(value, buf)
         }
     }
 }
@@ -36751,6 +37475,34 @@ public object FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer<List<LeftO
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeLeftOut.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeMeshConversationEntry: FfiConverterRustBuffer<List<MeshConversationEntry>> {
+    override fun read(buf: ByteBuffer): List<MeshConversationEntry> {
+        val len = buf.getInt()
+        return List<MeshConversationEntry>(len) {
+            FfiConverterTypeMeshConversationEntry.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<MeshConversationEntry>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeMeshConversationEntry.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<MeshConversationEntry>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeMeshConversationEntry.write(it, buf)
         }
     }
 }
@@ -37662,6 +38414,23 @@ public object FfiConverterMapStringULong: FfiConverterRustBuffer<Map<kotlin.Stri
         _status)
 }
 
+
+
+        /**
+         * Makes the key of a new fog ([`MeshFog`]).
+         *
+         * # Errors
+         * [`FogError::Panic`] if the system gives no random bytes.
+         */
+    @Throws(FogException::class) fun `meshFogKey`(): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_mesh_fog_key(
+
+        _status)
+}
+    )
+    }
 
 
         /**

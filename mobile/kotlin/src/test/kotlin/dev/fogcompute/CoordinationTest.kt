@@ -180,6 +180,11 @@ class CoordinationTest {
                 }
                 watch.close()
                 withTimeout(1.minutes) { rest.await() }
+                val ended = async(start = CoroutineStart.UNDISPATCHED) {
+                    assertFailsWith<FogException.Closed> { client.wait(job.id) }
+                }
+                client.close()
+                withTimeout(1.minutes) { ended.await() }
             }
         }
         Unit
@@ -284,12 +289,13 @@ class CoordinationTest {
         Unit
     }
 
-    /** A server whose screen is on until it goes off. */
+    /** A server that lends when its screen is off. */
     private class Screen : DeviceProbe {
         val readings = AtomicInteger()
 
+        /** Null while no sensor answers. */
         @Volatile
-        var isOn = true
+        var isOn: Boolean? = null
 
         override fun read(): DeviceState {
             readings.incrementAndGet()
@@ -303,7 +309,7 @@ class CoordinationTest {
                 memoryAvailableBytes = 8uL shl 30,
                 temperatureCelsius = 40.0,
                 metered = false,
-                screenOn = isOn,
+                screenOn = isOn ?: throw ProbeException.Host("no sensor answers"),
             )
         }
     }
@@ -335,10 +341,14 @@ class CoordinationTest {
                 fog.node(folder / "compute", policy = policy, probe = screen).use { compute ->
                     mix.joined()
                     compute.joined()
-                    while (screen.readings.get() == 0) yield()
-                    assertFalse(compute.status().lends)
                     fog.client().use { client ->
-                        assertFailsWith<FogException.Infeasible> { client.submit(sum, none) }
+                        for (isOn in listOf(null, true)) {
+                            screen.isOn = isOn
+                            val before = screen.readings.get()
+                            while (screen.readings.get() == before) yield()
+                            assertFalse(compute.status().lends)
+                            assertFailsWith<FogException.Infeasible> { client.submit(sum, none) }
+                        }
                         screen.isOn = false
                         assertEquals(1uL, client.wait(client.admitted()).succeeded)
                     }

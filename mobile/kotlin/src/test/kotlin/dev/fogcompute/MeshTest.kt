@@ -13,6 +13,8 @@ import kotlin.test.assertContentEquals
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertFalse
+import kotlin.test.assertNotEquals
+import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
 import kotlin.time.Duration.Companion.milliseconds
@@ -69,10 +71,9 @@ class MeshTest {
         assertEquals(32, known.noiseKey.size)
 
         val sent = alice.sendPrivate(bobId, "hello")
-        assertEquals(
-            MeshEvent.PrivateMessage(sent, aliceId, "hello", aliceId),
-            bob.until<MeshEvent.PrivateMessage>(),
-        )
+        val came = bob.until<MeshEvent.PrivateMessage>()
+        assertEquals(listOf(sent, aliceId, "hello"), listOf(came.id, came.from, came.text))
+        assertEquals(aliceId, came.via)
         alice.reached(sent, DeliveryState.DELIVERED)
         bob.markRead(aliceId, sent)
         alice.reached(sent, DeliveryState.READ)
@@ -101,7 +102,96 @@ class MeshTest {
             assertEquals(DeliveryState.READ, history.last().state)
             val older = again.history(limit = 1u, before = history.first().number)
             assertEquals(listOf(history[1]), older)
+
+            val (withBob, all) = MeshConversation.Peer(bobId) to MeshConversation.Everybody
+            val ofBob = again.history(conversation = withBob)
+            assertEquals(listOf(history[0], history[2]), ofBob)
+            assertEquals(listOf(history[1]), again.history(1u, conversation = all))
+            assertEquals(
+                listOf(
+                    MeshConversationEntry(withBob, history[0].number),
+                    MeshConversationEntry(all, history[1].number),
+                ),
+                again.conversations(),
+            )
+            assertTrue(again.deleteMessage(history[2].number))
+            assertFalse(again.deleteMessage(history[2].number))
+            assertEquals(history.take(2), again.history())
+            assertEquals(1uL, again.deleteConversation(withBob))
+            assertEquals(listOf(history[1]), again.history())
+            for (wrong in listOf(MeshConversation.Peer("x"), MeshConversation.Group(bobId))) {
+                assertFailsWith<FogException.InvalidArgument> { again.history(conversation = wrong) }
+                assertFailsWith<FogException.InvalidArgument> { again.deleteConversation(wrong) }
+            }
         }
+    }
+
+    @Test
+    fun itIsToldWhatNeighboursDoWithAMessage() = onNodes { alice, bob ->
+        MeshNode("relay").use { relay ->
+            alice.linkWith(relay)
+            relay.linkWith(bob)
+            relay.joined(alice)
+            alice.joined(bob)
+            bob.joined(alice)
+            val said = alice.sendPublic("to all")
+            val given = alice.until<MeshEvent.Passed> { it.id == said }
+            assertEquals(MeshEvent.Passed(said, relay.id(), Passing.Given), given)
+            val heard = bob.until<MeshEvent.PublicMessage>()
+            assertEquals(relay.id() to 2.toUByte(), heard.via to heard.hops)
+            val sent = alice.sendPrivate(bob.id(), "hello")
+            val read = bob.until<MeshEvent.PrivateMessage> { it.id == sent }
+            assertEquals(2u, read.hops)
+            assertNotNull(read.protection)
+            val group = alice.createGroup("us", listOf(bob.id()))
+            bob.until<MeshEvent.Group> { it.group == group }
+            val written = alice.sendGroup(group, "between us")
+            val shared = bob.until<MeshEvent.GroupMessage> { it.id == written }
+            assertEquals(relay.id() to 2.toUByte(), shared.via to shared.hops)
+            val inGroup = bob.history(conversation = MeshConversation.Group(group)).single()
+            assertEquals("between us" to 2.toUByte(), inGroup.text to inGroup.hops)
+
+            // Who is not there any more is written to by somebody who carries it.
+            val bobId = bob.id()
+            bob.close()
+            alice.until<MeshEvent.PeerLeft> { it.peer == bobId }
+            val kept = alice.sendPrivate(bobId, "while you were away")
+            val carries = alice.until<MeshEvent.Passed> { it.id == kept }
+            assertEquals(MeshEvent.Passed(kept, relay.id(), Passing.Carries), carries)
+        }
+    }
+
+    @Test
+    fun membersOfAFogTalkToEachOtherAlone() = runBlocking {
+        val key = meshFogKey()
+        assertEquals(32, key.size)
+        assertFalse(key.contentEquals(meshFogKey()))
+        val config = MeshNodeConfig(fog = MeshFog(key))
+        val other = MeshNodeConfig(fog = MeshFog(meshFogKey(), 60_000u))
+        val (alice, bob) = MeshNode("alice", config) to MeshNode("bob", config)
+        val strangers = listOf(MeshNode("carol"), MeshNode("dave", other))
+        strangers.forEach { alice.linkWith(it) }
+        alice.linkWith(bob)
+        alice.joined(bob)
+        bob.joined(alice)
+        val sent = alice.sendPrivate(bob.id(), "among us")
+        assertEquals("among us", bob.until<MeshEvent.PrivateMessage> { it.id == sent }.text)
+        val said = bob.sendPublic("to the fog")
+        assertEquals("to the fog", alice.until<MeshEvent.PublicMessage> { it.id == said }.text)
+        // They hear something and know nobody.
+        for (stranger in strangers) {
+            while (stranger.stats().bytesIn == 0uL) yield()
+            assertEquals(listOf(), stranger.peers())
+            assertEquals(listOf(), stranger.history())
+        }
+        assertEquals(listOf(bob.id()), alice.peers().map { it.id })
+        assertNotEquals(alice.id(), alice.airId())
+        assertEquals(strangers[0].id(), strangers[0].airId())
+        for (bytes in listOf(0, 31, 33)) {
+            val fog = MeshNodeConfig(fog = MeshFog(ByteArray(bytes)))
+            assertFailsWith<FogException.InvalidArgument> { MeshNode("eve", fog) }
+        }
+        (listOf(alice, bob) + strangers).forEach { it.close() }
     }
 
     @Test
