@@ -322,7 +322,7 @@ pub enum Obstacle {
         privacy: PrivacyLevel,
     },
     /// It asks for more than may be paid.
-    #[error("price of {price} exceeds {max}")]
+    #[error("{} credits exceed the most of {}", price.to_credits_string(), max.to_credits_string())]
     Price {
         /// For the estimated fuel, in base units.
         price: Amount,

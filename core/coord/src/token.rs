@@ -487,7 +487,11 @@ pub enum TokenError {
         max: u64,
     },
     /// What may be spent with the token is used up.
-    #[error("{asked} base units are asked for, and {used} of {max} are used")]
+    #[error(
+        "up to {} credits are asked for, and {} of the token's {} were set aside before; each task counts \
+         with its price, also what was given back of it",
+        asked.to_credits_string(), used.to_credits_string(), max.to_credits_string()
+    )]
     SpendExceeded {
         /// Base units of this call.
         asked: Amount,

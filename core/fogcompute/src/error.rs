@@ -776,9 +776,10 @@ fn fog_file_code(error: &FogFileError) -> ErrorCode {
     match error {
         FogFileError::File { source, .. } => io_code(source),
         FogFileError::BadFile { .. } | FogFileError::BadToken { .. } => ErrorCode::InvalidToken,
-        FogFileError::NoCoordinator { .. } | FogFileError::NoToken { .. } => {
-            ErrorCode::StorageMissing
-        }
+        FogFileError::Exists { .. } => ErrorCode::StorageExists,
+        FogFileError::NoCoordinator { .. }
+        | FogFileError::NoToken { .. }
+        | FogFileError::Incomplete { .. } => ErrorCode::StorageMissing,
         FogFileError::Endowed { .. } => ErrorCode::InvalidArgument,
         _ => ErrorCode::Storage,
     }
@@ -794,6 +795,7 @@ const fn fog_client_code(error: &FogClientError) -> ErrorCode {
         }
         FogClientError::Confused { .. } => ErrorCode::InvalidAnswer,
         FogClientError::Ended | FogClientError::Forked => ErrorCode::Closed,
+        FogClientError::Unanswered { source, .. } => fog_client_code(source),
         _ => ErrorCode::Node,
     }
 }

@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fogcompute_base::{Clock, CryptoRng, TransferId, UnixMillis};
 use fogcompute_ledger::{Amount, AssetId, Entry, EntryKind, Memo, Operation, Receipt};
@@ -99,19 +99,18 @@ pub(crate) fn existing(
     path: &Path,
     patience: Patience,
 ) -> Result<SqliteLedger, LedgerCommandError> {
-    let polls = u128::from(patience.seconds) * 1_000 / POLL.as_millis();
+    // Opening waits a little itself, so that it is the time that counts and not how often it was tried.
+    let end = Instant::now() + Duration::from_secs(patience.seconds.into());
     let (_nobody, silence) = mpsc::channel::<()>();
-    for _ in 0..polls {
+    loop {
         match SqliteLedger::open_existing(path, LedgerOptions::default()) {
-            Err(StoreError::Locked { .. }) => {
+            Err(StoreError::Locked { .. }) if Instant::now() < end => {
                 // Nobody sends anything: it is the time that is waited for.
                 let _ = silence.recv_timeout(POLL);
             }
             opened => return opened.map_err(LedgerCommandError::opening(path)),
         }
     }
-    SqliteLedger::open_existing(path, LedgerOptions::default())
-        .map_err(LedgerCommandError::opening(path))
 }
 
 fn open(ledger: &LedgerFile) -> Result<SqliteLedger, LedgerCommandError> {

@@ -256,8 +256,30 @@ async fn a_fog_of_processes_works_through_the_death_of_a_node_and_of_its_coordin
         "{shown}"
     );
 
+    // Why a task failed is said wherever one looks.
+    fog.write("none.wasm", "no module");
+    let (code, shown, _) = fog.run("submit none.wasm --wait").await;
+    assert_eq!(code, 3, "{shown}");
+    assert!(
+        shown.starts_with("job ") && shown.contains(" failed: "),
+        "{shown}"
+    );
+    let failed = &shown["job ".len()..shown.find('\n').unwrap()];
+    let shown = fog.done(&format!("status {failed}")).await;
+    assert!(shown.contains("module"), "{shown}");
+    let told = fog.json(&format!("status {failed}")).await;
+    assert!(
+        told["tasks"][0]["error"]
+            .as_str()
+            .is_some_and(|it| it.contains("module"))
+    );
+    // A job that has ended is not waited for, even behind all that happened.
+    fog.done(&format!("watch --until {JOB} --after 1000000"))
+        .await;
+    fog.done(&format!("watch --until {JOB}")).await;
+
     // A node that is drained gets nothing, a job that waits can be cancelled.
-    fog.done(&format!("drain {node}")).await;
+    fog.done(&format!("drain {}", &node[..8])).await;
     let waits = fog
         .json("submit examples/wasm/echo.wasm --input input1 input2")
         .await;
@@ -298,6 +320,8 @@ async fn a_fog_of_processes_works_through_the_death_of_a_node_and_of_its_coordin
         let nodes = top["nodes"].as_array().unwrap().iter();
         let mut nodes = nodes.filter(|it| it["node"] == node.as_str());
         if let Some(found) = nodes.next()
+            // Until it has joined again, and is heard.
+            && found["status"] != "offline"
             && found["status"] != "suspect"
         {
             assert_eq!(found["status"], "maintenance");
@@ -329,7 +353,12 @@ async fn what_is_wrong_is_named() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     let said = fog.refused("token issue --data fog", 1, "file").await;
-    assert!(said.contains("fog.token"), "{said}");
+    assert!(said.contains("fog.token is there already"), "{said}");
+    let said = fog.refused("drain 0123456", 2, "arguments").await;
+    assert!(said.contains("8 to 64"), "{said}");
+    fog.refused("drain 01234567", 3, "refused").await;
+    fog.refused(&format!("watch --until {JOB}"), 3, "refused")
+        .await;
     // Its secret is in the file and nowhere else.
     let shown = fog.done("token show").await;
     let secret = std::fs::read_to_string(fog.path("fog.token")).unwrap();
@@ -390,7 +419,7 @@ async fn what_is_wrong_is_named() {
             "refused",
         )
         .await;
-    assert!(said.contains("base units are asked for"), "{said}");
+    assert!(said.contains("credits are asked for"), "{said}");
     fog.refused(&format!("status {JOB}"), 3, "refused").await;
     fog.refused("submit nowhere.wasm", 1, "file").await;
     // Nobody there.

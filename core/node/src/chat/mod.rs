@@ -6,6 +6,7 @@ mod show;
 mod view;
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -76,6 +77,8 @@ pub(crate) enum ChatError {
     Thread(#[source] io::Error),
     #[error("output: {0}")]
     Output(#[source] io::Error),
+    #[error("creating {}: {source}", path.display())]
+    Downloads { path: PathBuf, source: io::Error },
 }
 
 impl ChatError {
@@ -135,6 +138,12 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), ChatError> {
         "anonymous".to_owned()
     };
     let is_named = arguments.name.is_some();
+    if let Some(path) = &arguments.downloads {
+        fs::create_dir_all(path).map_err(|source| ChatError::Downloads {
+            path: path.clone(),
+            source,
+        })?;
+    }
     let mut config = MeshNodeConfig {
         nickname: arguments.name.unwrap_or(anonymous),
         file: arguments.file,
@@ -404,7 +413,8 @@ impl Chat {
             Line::Join(to) => {
                 self.to = match to {
                     None => Channel::Everybody,
-                    Some(name) => match self.find_group(&name) {
+                    // A group is shown with a # before its name.
+                    Some(name) => match self.find_group(name.strip_prefix('#').unwrap_or(&name)) {
                         Ok(group) => Channel::Group(group),
                         Err(_) => Channel::Peer(self.find(&name)?),
                     },

@@ -106,12 +106,13 @@ pub(crate) struct IssueArguments {
     #[arg(long, value_name = "ID")]
     pub(super) account: Option<AccountId>,
     /// What it permits: submit, cancel, query, drain, maintain.
-    #[arg(long, value_delimiter = ',', default_values = ["submit", "cancel", "query"], value_parser = action)]
+    #[arg(long, value_delimiter = ',', default_value = "submit,cancel,query", value_parser = action)]
     pub(super) actions: Vec<Action>,
     /// Most tasks that may be submitted with it.
     #[arg(long, default_value_t = 1_000_000)]
     pub(super) tasks: u64,
-    /// Most credits that may be reserved for them.
+    /// Most credits that may be set aside for them, all in all: each task counts with its --price, also
+    /// what is given back of it.
     #[arg(long, default_value = "1000", value_name = "CREDITS", value_parser = credits)]
     pub(super) spend: Amount,
     /// Days until it expires.
@@ -169,7 +170,8 @@ pub(crate) struct SubmitArguments {
     /// Names the job, 32 hexadecimal digits: submitted once more it is the same job.
     #[arg(long, value_name = "ID")]
     pub(super) job: Option<JobId>,
-    /// Most credits for each task; what is not used comes back.
+    /// Most credits for each task; what is not used comes back to the account, but not to what may be
+    /// spent with the token.
     #[arg(long, default_value = "1", value_name = "CREDITS", value_parser = credits)]
     pub(super) price: Amount,
     /// Most work of each, in units of fuel.
@@ -266,9 +268,20 @@ pub(crate) struct CancelArguments {
 pub(crate) struct NodeNameArguments {
     #[command(flatten)]
     pub(super) asking: Asking,
-    /// The node: 64 hexadecimal digits.
-    #[arg(value_name = "NODE")]
-    pub(super) node: NodeId,
+    /// The node: 64 hexadecimal digits, or the first of them, 8 at least.
+    #[arg(value_name = "NODE", value_parser = node_name)]
+    pub(super) node: String,
+}
+
+fn node_name(text: &str) -> Result<String, String> {
+    let fits = (8..=2 * NodeId::LEN).contains(&text.len());
+    match fits && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(format!(
+            "it is not 8 to {} hexadecimal digits",
+            2 * NodeId::LEN
+        )),
+    }
 }
 
 #[derive(Args, Debug)]
@@ -281,7 +294,7 @@ pub(crate) struct WatchArguments {
     /// End after so many.
     #[arg(long, value_name = "COUNT")]
     pub(super) count: Option<u64>,
-    /// End when this job has.
+    /// End when this job has, or at once if it had ended before.
     #[arg(long, value_name = "JOB")]
     pub(super) until: Option<JobId>,
 }

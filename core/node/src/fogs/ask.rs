@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogcompute_base::limits::{INPUT_BYTES_MAX, MODULE_BYTES_MAX};
+use fogcompute_base::{NodeId, TaskId};
 use fogcompute_coord::topology::Snapshot;
 use fogcompute_coord::{Coordinate, JobSummary, NodeKind, Status};
 use fogcompute_exec::{Grants, Limits, TaskState};
@@ -23,7 +24,12 @@ use super::files::TokenFile;
 use super::top::{node_json, role_name};
 use super::{FogCommandError, print, say};
 use crate::files::{Readers, replace};
-use crate::submit::{FogClient, FogClientConfig, JobOrder, JobTerms, TopologyNode, Watched};
+use crate::submit::{
+    FogClient, FogClientConfig, JobOrder, JobTerms, Reason, TopologyNode, Watched,
+};
+
+/// Tasks of which is said why they failed.
+const REASONS_MAX: usize = 100;
 
 /// A client for the token of a command.
 pub(super) fn client(asking: &Asking) -> Result<FogClient, FogCommandError> {
@@ -62,25 +68,60 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<(), FogCommand
     let order = JobOrder::of(&module, inputs, &terms)?;
     let (job, ids) = (order.id, order.task_ids().collect::<Vec<_>>());
     let client = client(asking)?;
+    if !asking.json {
+        // Whoever interrupts it knows what to submit again.
+        print(&format!("job {job}"))?;
+    }
     let mut row = client.submit(order).await?;
+    let mut failures = BTreeMap::new();
     if arguments.wait {
         row = client.ended(row.id).await?;
+        failures = reasons(&client, &client.tasks(row.id).await?).await?;
     }
-    let mut text = format!("job {job}");
-    for id in &ids {
-        let _ = write!(text, "\ntask {id}");
-    }
+    let mut lines: Vec<_> = ids.iter().map(|id| task_named(id, &failures)).collect();
     if arguments.wait {
-        let _ = write!(text, "\n{}", summary_text(&row.summary));
+        lines.push(summary_text(&row.summary));
     }
     let mut value = job_json(&row);
     value["tasks"] = json!(ids);
-    say(asking.json, &value, &text)?;
+    if !failures.is_empty() {
+        value["errors"] = json!(failures);
+    }
+    say(asking.json, &value, &lines.join("\n"))?;
     let count = row.summary.failed + row.summary.lost;
     match arguments.wait && count > 0 {
         true => Err(FogCommandError::JobFailed { count }),
         false => Ok(()),
     }
+}
+
+fn task_named(id: &TaskId, failures: &BTreeMap<String, String>) -> String {
+    match failures.get(&id.to_string()) {
+        Some(error) => format!("task {id} failed: {error}"),
+        None => format!("task {id}"),
+    }
+}
+
+/// Why tasks failed, of the first [`REASONS_MAX`] that did.
+async fn reasons(
+    client: &FogClient,
+    tasks: &[TaskRow],
+) -> Result<BTreeMap<String, String>, FogCommandError> {
+    let failed = tasks.iter().filter(|task| task.state == TaskState::Failed);
+    let mut reasons = BTreeMap::new();
+    for task in failed.take(REASONS_MAX) {
+        match client.result(task.id).await {
+            Ok(report) => {
+                if let Err(error) = report.result {
+                    reasons.insert(task.id.to_string(), error.to_string());
+                }
+            }
+            // It is kept no more.
+            Err(error) if error.reason() == Some(Reason::NoResult) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(reasons)
 }
 
 /// A file that is not longer than that.
@@ -113,12 +154,20 @@ pub(super) async fn status(arguments: &StatusArguments) -> Result<(), FogCommand
     };
     let row = client.job(job).await?;
     let tasks = client.tasks(job).await?;
+    let failures = reasons(&client, &tasks).await?;
     let mut value = job_json(&row);
-    value["tasks"] = tasks.iter().map(task_json).collect();
     let mut text = job_line(&row);
+    let mut of = Vec::new();
     for task in &tasks {
-        let _ = write!(text, "\n{}", task_line(task));
+        let (mut value, mut line) = (task_json(task), task_line(task));
+        if let Some(error) = failures.get(&task.id.to_string()) {
+            value["error"] = json!(error);
+            let _ = write!(line, ": {error}");
+        }
+        of.push(value);
+        let _ = write!(text, "\n{line}");
     }
+    value["tasks"] = Value::Array(of);
     say(json, &value, &text)
 }
 
@@ -183,7 +232,7 @@ pub(super) async fn drain(
     drained: bool,
 ) -> Result<(), FogCommandError> {
     let client = client(&arguments.asking)?;
-    let node = arguments.node;
+    let node = named(&client, &arguments.node).await?;
     let text = match drained {
         true => {
             client.drain(node).await?;
@@ -200,6 +249,27 @@ pub(super) async fn drain(
         &value,
         &format!("node {node} {text}"),
     )
+}
+
+/// The node whose id begins like that.
+async fn named(client: &FogClient, name: &str) -> Result<NodeId, FogCommandError> {
+    if let Ok(node) = name.parse() {
+        return Ok(node);
+    }
+    let topology = client.topology().await?;
+    let nodes = topology.nodes.iter().map(|node| node.status.node);
+    let like: Vec<_> = nodes
+        .filter(|node| node.to_string().starts_with(name))
+        .collect();
+    let name = name.to_owned();
+    match like[..] {
+        [node] => Ok(node),
+        [] => Err(FogCommandError::NoNode { name }),
+        _ => Err(FogCommandError::Ambiguous {
+            name,
+            count: like.len(),
+        }),
+    }
 }
 
 pub(super) async fn topology(arguments: &TopologyArguments) -> Result<(), FogCommandError> {
@@ -274,8 +344,19 @@ fn snapshot_json(snapshot: &Snapshot) -> Value {
 
 pub(super) async fn watch(arguments: &WatchArguments) -> Result<(), FogCommandError> {
     let client = client(&arguments.asking)?;
+    let mut last = None;
+    if let Some(job) = arguments.until
+        && client.job(job).await?.summary.open == 0
+    {
+        // Its end may be behind: what has happened by now is the most there is to see.
+        last = Some(client.last_event().await?);
+    }
+    let is_last = |number| last.is_some_and(|last| number >= last);
     let mut watch = client.watch(arguments.after);
     let mut printed = 0;
+    if is_last(arguments.after) {
+        return Ok(());
+    }
     while arguments.count.is_none_or(|count| printed < count) {
         let json = arguments.asking.json;
         match watch.next().await? {
@@ -286,7 +367,9 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<(), FogCommandEr
             Watched::Event(event) => {
                 say(json, &event_json(&event), &event_line(&event))?;
                 printed += 1;
-                if event.change == JobChange::JobEnded && arguments.until == Some(event.job) {
+                let has_ended =
+                    event.change == JobChange::JobEnded && arguments.until == Some(event.job);
+                if has_ended || is_last(event.number) {
                     return Ok(());
                 }
             }
@@ -316,7 +399,12 @@ fn summary_text(summary: &JobSummary) -> String {
         ..
     } = summary;
     let mut text = format!("{succeeded} succeeded");
-    for (count, what) in [(failed, "failed"), (lost, "lost"), (open, "open")] {
+    let counts = [
+        (failed, "failed"),
+        (lost, "lost or cancelled"),
+        (open, "open"),
+    ];
+    for (count, what) in counts {
         if *count > 0 {
             let _ = write!(text, ", {count} {what}");
         }

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::arguments::{CoordinatorArguments, IssueArguments, PlacementName, ShowArguments};
-use super::files::{Data, FogFile, FogFileError, TokenFile, account_of};
+use super::files::{Data, FogFile, FogFileError, GATE, JOBS, LEDGER, TokenFile, account_of};
 use super::top::role_name;
 use super::{FogCommandError, print, say};
 use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
@@ -135,6 +135,7 @@ pub(crate) struct OpenCoordinator {
 pub(crate) async fn open(config: FogCoordinatorConfig) -> Result<OpenCoordinator, NodeError> {
     let data = Data(&config.data);
     std::fs::create_dir_all(data.0).map_err(FogFileError::file("creating", data.0))?;
+    data.check_complete()?;
     let owner = data.make_owner(&mut OsEntropy)?;
     let public = PublicKey::of(&owner);
     let account = account_of(&public);
@@ -144,8 +145,8 @@ pub(crate) async fn open(config: FogCoordinatorConfig) -> Result<OpenCoordinator
     };
     let mut service = CoordinatorService::start(CoordinatorConfig {
         listen: config.listen,
-        ledger: data.file("ledger.sqlite"),
-        jobs: data.file("jobs.sqlite"),
+        ledger: data.file(LEDGER),
+        jobs: data.file(JOBS),
         owner: account,
         endowment: data.endowment(config.endowment, ENDOWMENT)?,
         delay_mean: config.delay_mean,
@@ -157,7 +158,7 @@ pub(crate) async fn open(config: FogCoordinatorConfig) -> Result<OpenCoordinator
     .await?;
     service.open_to_submitters(SubmittersConfig {
         issuers: [public].into(),
-        gate: data.file("gate.sqlite"),
+        gate: data.file(GATE),
     })?;
     let file = FogFile {
         coordinator: service.descriptor().node,

@@ -20,6 +20,13 @@ use crate::submit::FogClientConfig;
 /// Longest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 10;
 
+/// What a coordinator keeps, in its data.
+pub(crate) const LEDGER: &str = "ledger.sqlite";
+/// Jobs and results.
+pub(crate) const JOBS: &str = "jobs.sqlite";
+/// Calls that were made, and what was used of tokens.
+pub(crate) const GATE: &str = "gate.sqlite";
+
 /// Why a file of a fog cannot be used, or is not one.
 #[non_exhaustive]
 #[derive(Debug, Error)]
@@ -61,6 +68,22 @@ pub enum FogFileError {
     )]
     NoToken {
         /// The file that is missing.
+        path: PathBuf,
+    },
+    /// There is a file already where a token should go.
+    #[error("{} is there already, and stays as it is", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A coordinator that has run before lacks some of what it wrote. With a new one in its place it
+    /// would forget jobs, or who has how many credits.
+    #[error(
+        "this fog has run before, and {} is missing or empty: put it back, or begin a new fog in another folder",
+        path.display()
+    )]
+    Incomplete {
+        /// The file.
         path: PathBuf,
     },
     /// What an owner's account begins with was said before, and was another amount.
@@ -117,6 +140,24 @@ pub(crate) struct Data<'a>(pub(crate) &'a Path);
 impl Data<'_> {
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// Refuses what lacks a part of what a coordinator has written that ran before.
+    pub(crate) fn check_complete(&self) -> Result<(), FogFileError> {
+        if !self.file("fog.toml").exists() {
+            return Ok(());
+        }
+        for name in ["owner.key", "founding.toml", LEDGER, JOBS, GATE] {
+            let path = self.file(name);
+            match fs::metadata(&path) {
+                Ok(found) if found.len() > 0 => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FogFileError::file("reading", &path)(error));
+                }
+                _ => return Err(FogFileError::Incomplete { path }),
+            }
+        }
+        Ok(())
     }
 
     /// The owner's key; made at the first start.
@@ -215,7 +256,14 @@ impl TokenFile {
     }
 
     pub(crate) fn write_new(&self, path: &Path) -> Result<(), FogFileError> {
-        write_new(path, &self.text())
+        write_new(path, &self.text()).map_err(|error| match error {
+            FogFileError::File { path, source, .. }
+                if source.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                FogFileError::Exists { path }
+            }
+            other => other,
+        })
     }
 
     /// Who asks whom, by what the file says.
@@ -299,7 +347,10 @@ fn read(path: &Path) -> Result<Option<String>, FogFileError> {
         Err(error) => return Err(failed(error)),
     };
     if length > FILE_BYTES_MAX {
-        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+        return Err(FogFileError::BadFile {
+            path: path.to_owned(),
+            reason: format!("it is longer than {FILE_BYTES_MAX} bytes"),
+        });
     }
     fs::read_to_string(path).map(Some).map_err(failed)
 }

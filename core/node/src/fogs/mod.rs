@@ -74,6 +74,10 @@ pub(crate) enum FogCommandError {
     TaskFailed { task: TaskId, error: String },
     #[error("{count} of the job's tasks have no output")]
     JobFailed { count: usize },
+    #[error("no node is called {name}")]
+    NoNode { name: String },
+    #[error("{count} nodes begin with {name}: write more of it")]
+    Ambiguous { name: String, count: usize },
     #[error("output: {0}")]
     Output(#[source] io::Error),
 }
@@ -89,7 +93,9 @@ impl FogCommandError {
             Self::Files(
                 FogFileError::File { .. }
                 | FogFileError::NoCoordinator { .. }
-                | FogFileError::NoToken { .. },
+                | FogFileError::NoToken { .. }
+                | FogFileError::Exists { .. }
+                | FogFileError::Incomplete { .. },
             ) => "file",
             Self::Files(FogFileError::BadFile { .. } | FogFileError::BadToken { .. }) => "token",
             Self::Files(FogFileError::Endowed { .. })
@@ -100,6 +106,7 @@ impl FogCommandError {
             }
             Self::Client(FogClientError::Refused { .. }) => "refused",
             Self::Node(_) | Self::Client(_) => "coordinator",
+            Self::NoNode { .. } | Self::Ambiguous { .. } => "refused",
             Self::TaskFailed { .. } | Self::JobFailed { .. } => "task_failed",
             Self::Output(_) => "output",
         }

@@ -157,6 +157,40 @@ fn a_coordinator_goes_on_where_it_was_and_its_nodes_and_watchers_find_it_again()
 }
 
 #[test]
+fn a_coordinator_that_has_run_is_not_begun_anew_in_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = || FogCoordinatorConfig::new(folder.path().join("fog"));
+    let fog = coordinator(folder.path());
+    let id = fog.id();
+    fog.close();
+    for name in [
+        "ledger.sqlite",
+        "jobs.sqlite",
+        "gate.sqlite",
+        "owner.key",
+        "founding.toml",
+    ] {
+        let (file, aside) = (
+            folder.path().join("fog").join(name),
+            folder.path().join(name),
+        );
+        std::fs::rename(&file, &aside).unwrap();
+        for is_empty in [false, true] {
+            if is_empty {
+                std::fs::write(&file, "").unwrap();
+            }
+            let refused = FogCoordinator::start(config()).unwrap_err();
+            assert!(
+                matches!(&refused, NodeError::Files(FogFileError::Incomplete { path }) if *path == file),
+                "{refused:?}"
+            );
+        }
+        std::fs::rename(&aside, &file).unwrap();
+    }
+    assert_eq!(FogCoordinator::start(config()).unwrap().id(), id);
+}
+
+#[test]
 fn what_cannot_be_started_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let fog = coordinator(folder.path());
@@ -245,4 +279,14 @@ fn what_is_asked_of_nobody_ends_with_patience() {
     }
     let failed = access.jobs(1).wait();
     assert!(matches!(failed, Err(FogClientError::Unreachable { .. })));
+    // Whoever let the id be drawn is told it.
+    let order = sums(&[&[1, 2]]);
+    let id = order.id;
+    let failed = access.submit(order).wait().unwrap_err();
+    assert!(matches!(
+        &failed,
+        FogClientError::Unanswered { job, source }
+            if *job == id && matches!(**source, FogClientError::Unreachable { .. })
+    ));
+    assert!(failed.to_string().contains(&id.to_string()));
 }

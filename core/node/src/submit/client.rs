@@ -114,6 +114,15 @@ pub enum FogClientError {
         /// What makes no sense.
         source: DecodeError,
     },
+    /// The coordinator may have admitted a job, and may not: the answer did not come. Submit it again
+    /// under the same id.
+    #[error("{source}; whether job {job} was admitted is not known: submit it again under that id")]
+    Unanswered {
+        /// The job.
+        job: JobId,
+        /// Why there is no answer.
+        source: Box<FogClientError>,
+    },
     /// The client was closed, or has ended with the runtime it was started on.
     #[error("the client of the fog has ended")]
     Ended,
@@ -132,6 +141,15 @@ impl FogClientError {
         match self {
             Self::Refused { reason, .. } => Some(*reason),
             _ => None,
+        }
+    }
+
+    /// Whether what was asked for may have been done.
+    const fn leaves_open(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => !matches!(source, LinkError::WrongPeer { .. }),
+            Self::TimedOut { .. } | Self::Confused { .. } | Self::Ended => true,
+            _ => false,
         }
     }
 
@@ -192,15 +210,22 @@ impl FogClient {
     /// the same job again changes nothing and returns how it stands.
     ///
     /// # Errors
-    /// [`FogClientError`].
+    /// [`FogClientError`]; [`FogClientError::Unanswered`] where it cannot be known whether the job was
+    /// admitted.
     pub async fn submit(&self, job: JobOrder) -> Result<JobRow, FogClientError> {
         let (actual, limit) = (job.tasks.len(), JOB_TASKS_MAX);
         if actual > limit {
             return Err(FogClientError::TooManyTasks { actual, limit });
         }
-        match self.ask(&Request::Submit(job)).await? {
-            Answer::Job(job) => Ok(job),
-            _ => Err(self.confused()),
+        let id = job.id;
+        match self.ask(&Request::Submit(job)).await {
+            Ok(Answer::Job(job)) => Ok(job),
+            Ok(_) => Err(self.confused()),
+            Err(source) if source.leaves_open() => Err(FogClientError::Unanswered {
+                job: id,
+                source: Box::new(source),
+            }),
+            Err(error) => Err(error),
         }
     }
 

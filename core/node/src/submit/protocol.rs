@@ -223,7 +223,7 @@ reasons! {
     /// The task has not ended.
     NotEnded = 42, "the task has not ended";
     /// The task ended without a result, or its result is kept no more.
-    NoResult = 43, "the task has no result";
+    NoResult = 43, "the task ended without a result, or its result is kept no more";
     /// No such node is there.
     UnknownNode = 44, "there is no such node";
     /// The coordinator's files cannot be read.
