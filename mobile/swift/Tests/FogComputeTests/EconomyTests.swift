@@ -170,8 +170,9 @@ final class EconomyTests: XCTestCase {
     func testRefusalsHaveTheirCodes() throws {
         let ledger = try Ledger.inMemory()
         let economy = ledger.economy()
-        let refused = { (code: ErrorCode, request: EconomyRequest) in
-            assertFails(code) { try economy.ask(id: self.id(200), request: request) }
+        @discardableResult
+        func refused(_ code: ErrorCode, _ request: EconomyRequest) -> FogError? {
+            assertFails(code) { try economy.ask(id: id(200), request: request) }
         }
         refused(.noEconomy, .unjail(operator: node))
         try found(ledger)

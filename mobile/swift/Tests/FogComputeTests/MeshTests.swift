@@ -17,8 +17,13 @@ final class MeshTests: XCTestCase {
         throw Ended()
     }
 
-    private func joined(_ node: MeshNode, _ other: MeshNode) async throws {
-        try await until(node) { $0 == .peerJoined(peer: other.id()) ? () : nil }
+    /// Until all of them have joined, in whatever order.
+    private func joined(_ node: MeshNode, _ others: MeshNode...) async throws {
+        var missing = Set(others.map { $0.id() })
+        try await until(node) { event -> Void? in
+            if case .peerJoined(let peer) = event { missing.remove(peer) }
+            return missing.isEmpty ? () : nil
+        }
     }
 
     private func temporaryFolder() throws -> URL {
@@ -113,9 +118,9 @@ final class MeshTests: XCTestCase {
         defer { for node in [alice, relay, bob] { node.close() } }
         try alice.linkWith(other: relay)
         try relay.linkWith(other: bob)
-        try await joined(relay, alice)
-        try await joined(alice, bob)
-        try await joined(bob, alice)
+        try await joined(relay, alice, bob)
+        try await joined(alice, relay, bob)
+        try await joined(bob, relay, alice)
         let said = try alice.sendPublic(text: "to all")
         try await until(alice) {
             $0 == .passed(id: said, by: relay.id(), how: .given) ? () : nil

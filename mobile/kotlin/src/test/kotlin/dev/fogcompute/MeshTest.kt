@@ -39,8 +39,13 @@ class MeshTest {
         crossinline holds: (T) -> Boolean = { true },
     ): T = withTimeout(1.minutes) { events().filterIsInstance<T>().first { holds(it) } }
 
-    private suspend fun MeshNode.joined(other: MeshNode) {
-        until<MeshEvent.PeerJoined> { it.peer == other.id() }
+    /** Until all of them have joined, in whatever order. */
+    private suspend fun MeshNode.joined(vararg others: MeshNode) {
+        val missing = others.map { it.id() }.toMutableSet()
+        until<MeshEvent.PeerJoined> {
+            missing.remove(it.peer)
+            missing.isEmpty()
+        }
     }
 
     private suspend fun MeshNode.reached(id: String, state: DeliveryState) {
@@ -131,9 +136,9 @@ class MeshTest {
         MeshNode("relay").use { relay ->
             alice.linkWith(relay)
             relay.linkWith(bob)
-            relay.joined(alice)
-            alice.joined(bob)
-            bob.joined(alice)
+            relay.joined(alice, bob)
+            alice.joined(relay, bob)
+            bob.joined(relay, alice)
             val said = alice.sendPublic("to all")
             val given = alice.until<MeshEvent.Passed> { it.id == said }
             assertEquals(MeshEvent.Passed(said, relay.id(), Passing.Given), given)
