@@ -1,6 +1,8 @@
 //! How likely a peer is to meet another one, learned from whom it has met.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use fogcompute_base::Instant;
@@ -191,7 +193,7 @@ impl Predictions {
             met: Some(now),
         };
         let Some(entry) = self.entries.get_mut(&peer) else {
-            self.insert(peer, first);
+            self.insert(peer, first, &mut Weakest::default());
             return;
         };
         let since = entry.met.map(|met| now.duration_since(met));
@@ -238,6 +240,7 @@ impl Predictions {
     ) {
         self.age(now);
         let through = self.of(&peer).times(self.config.beta);
+        let mut weakest = Weakest::default();
         for (other, chance) in theirs.into_iter().take(PREDICTIONS_MAX) {
             if *other == own || *other == peer {
                 continue;
@@ -246,7 +249,7 @@ impl Predictions {
             match self.entries.get_mut(other) {
                 Some(entry) => entry.chance = entry.chance.max(chance),
                 None if chance >= self.config.first_threshold => {
-                    self.insert(*other, Entry { chance, met: None });
+                    self.insert(*other, Entry { chance, met: None }, &mut weakest);
                 }
                 None => {}
             }
@@ -257,8 +260,14 @@ impl Predictions {
     #[must_use]
     pub fn told(&self) -> Vec<(NoiseKey, Predictability)> {
         let mut all: Vec<_> = self.iter().collect();
-        all.sort_by_key(|(key, chance)| (std::cmp::Reverse(*chance), *key));
-        all.truncate(self.config.told_max.min(PREDICTIONS_MAX));
+        let order = |(key, chance): &(NoiseKey, Predictability)| (Reverse(*chance), *key);
+        let count = self.config.told_max.min(PREDICTIONS_MAX);
+        // Those who are told are few of all: only they are put in order.
+        if count < all.len() {
+            all.select_nth_unstable_by_key(count, order);
+            all.truncate(count);
+        }
+        all.sort_unstable_by_key(order);
         all
     }
 
@@ -269,24 +278,51 @@ impl Predictions {
 
     /// Goes on with what was saved: encounters count in full again.
     pub(crate) fn restore(&mut self, peer: NoiseKey, chance: Predictability) {
-        self.insert(peer, Entry { chance, met: None });
+        let entry = Entry { chance, met: None };
+        self.insert(peer, entry, &mut Weakest::default());
     }
 
-    fn insert(&mut self, peer: NoiseKey, entry: Entry) {
+    /// Remembers a peer that is not, in the place of the least likely if there is no room. `weakest` is of the same
+    /// call: chances have only risen since it was first asked.
+    fn insert(&mut self, peer: NoiseKey, entry: Entry, weakest: &mut Weakest) {
         if self.entries.len() >= self.config.peers_max.max(1) {
-            let least = self
-                .entries
-                .iter()
-                .min_by_key(|(key, entry)| (entry.chance, **key))
-                .map(|(key, entry)| (*key, entry.chance));
-            match least {
-                Some((least, chance)) if chance <= entry.chance => {
+            match weakest.find(&self.entries) {
+                Some((chance, least)) if chance <= entry.chance => {
                     self.entries.remove(&least);
                 }
                 _ => return,
             }
         }
+        weakest.add(peer, entry.chance);
         self.entries.insert(peer, entry);
+    }
+}
+
+/// Finds who is least likely met, again and again while chances rise: a heap of what they were, made when it is first
+/// asked.
+#[derive(Default)]
+struct Weakest(Option<BinaryHeap<Reverse<(Predictability, NoiseKey)>>>);
+
+impl Weakest {
+    fn add(&mut self, peer: NoiseKey, chance: Predictability) {
+        if let Some(heap) = &mut self.0 {
+            heap.push(Reverse((chance, peer)));
+        }
+    }
+
+    fn find(&mut self, entries: &BTreeMap<NoiseKey, Entry>) -> Option<(Predictability, NoiseKey)> {
+        let all = || entries.iter().map(|(key, entry)| (entry.chance, *key));
+        let heap = self.0.get_or_insert_with(|| all().map(Reverse).collect());
+        loop {
+            let mut top = heap.peek_mut()?;
+            let Reverse((chance, peer)) = *top;
+            match entries.get(&peer) {
+                Some(entry) if entry.chance == chance => return Some((chance, peer)),
+                Some(entry) => *top = Reverse((entry.chance, peer)),
+                // Forgotten since.
+                None => drop(PeekMut::pop(top)),
+            }
+        }
     }
 }
 
@@ -405,7 +441,83 @@ mod tests {
         assert_eq!(left, [key(1), key(3)]);
     }
 
+    /// What [`Predictions::learn`] and [`Predictions::told`] do, by looking at everything each time.
+    fn learn_slowly(
+        predictions: &mut Predictions,
+        peer: NoiseKey,
+        own: NoiseKey,
+        theirs: &[(NoiseKey, Predictability)],
+    ) {
+        let config = predictions.config;
+        let through = predictions.of(&peer).times(config.beta);
+        let entries = &mut predictions.entries;
+        for (other, chance) in theirs.iter().take(PREDICTIONS_MAX) {
+            let chance = through.times(*chance);
+            if *other == own || *other == peer {
+                continue;
+            }
+            if let Some(entry) = entries.get_mut(other) {
+                entry.chance = entry.chance.max(chance);
+                continue;
+            }
+            if chance < config.first_threshold {
+                continue;
+            }
+            if entries.len() >= config.peers_max {
+                let all = entries.iter().map(|(key, entry)| (entry.chance, *key));
+                let (least, key) = all.min().unwrap();
+                if least > chance {
+                    continue;
+                }
+                entries.remove(&key);
+            }
+            entries.insert(*other, Entry { chance, met: None });
+        }
+    }
+
+    fn told_slowly(predictions: &Predictions) -> Vec<(NoiseKey, Predictability)> {
+        let mut all: Vec<_> = predictions.iter().collect();
+        all.sort_by_key(|(key, chance)| (Reverse(*chance), *key));
+        all.truncate(predictions.config.told_max);
+        all
+    }
+
     proptest! {
+        #[test]
+        fn who_is_forgotten_and_told_is_who_a_look_at_everybody_finds(
+            steps in proptest::collection::vec(
+                (0_u8..12, proptest::collection::vec((0_u8..40, 0_u32..16), 0..40), 0_u64..300),
+                1..30,
+            ),
+            peers_max in 1_usize..12,
+            told_max in 0_usize..14,
+        ) {
+            let config = ProphetConfig { peers_max, told_max, ..ProphetConfig::default() };
+            let mut quick = Predictions::new(config, at(0));
+            let mut slow = quick.clone();
+            let (own, mut now) = (key(39), 0);
+            for (who, theirs, later) in steps {
+                now += later;
+                // Few different chances, so that many are the same.
+                let chance = |sixteenths: u32| {
+                    Predictability::from_billionths(sixteenths * 62_500_000 + 62_500_000)
+                };
+                let theirs: Vec<_> = theirs.iter().map(|(k, c)| (key(*k), chance(*c))).collect();
+                for predictions in [&mut quick, &mut slow] {
+                    predictions.meet(key(who), at(now));
+                }
+                let told = theirs.iter().map(|(key, chance)| (key, *chance));
+                quick.learn(key(who), own, told, at(now));
+                learn_slowly(&mut slow, key(who), own, &theirs);
+                prop_assert!(quick.iter().eq(slow.iter()));
+                let met = |of: &Predictions| -> Vec<_> {
+                    of.entries.values().map(|entry| entry.met).collect()
+                };
+                prop_assert_eq!(met(&quick), met(&slow));
+                prop_assert_eq!(quick.told(), told_slowly(&slow));
+            }
+        }
+
         #[test]
         fn predictabilities_stay_between_zero_and_one_and_ageing_never_raises(
             steps in proptest::collection::vec((0_u8..3, 0_u8..6, 0_u64..7200, any::<u32>()), 1..80),

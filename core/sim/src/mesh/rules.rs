@@ -32,8 +32,6 @@ struct Held {
     forwards: u8,
     /// Who gave it.
     from: u32,
-    /// Whom it was given to.
-    given: Vec<u32>,
 }
 
 impl Held {
@@ -42,7 +40,6 @@ impl Held {
             copies,
             forwards: 0,
             from,
-            given: Vec::new(),
         }
     }
 }
@@ -94,6 +91,9 @@ struct Phone {
     carried: Numbers,
     /// Messages that it had, has or got: they are not given again.
     had: Numbers,
+    /// Messages that it gave away, with to whom: they are not given to them again. Without those who say that they
+    /// have them.
+    given: BTreeSet<(u32, u32)>,
     predictions: Option<Predictions>,
 }
 
@@ -104,7 +104,9 @@ struct World<'a> {
     letters: BTreeMap<u32, Vec<u32>>,
     phones: Vec<Phone>,
     /// Who has links, and when they last told each other whom they meet.
-    links: BTreeMap<u32, BTreeMap<u32, Instant>>,
+    links: Vec<BTreeMap<u32, Instant>>,
+    /// Links, by when both told each other: the longest ago first. Some have ended since.
+    told: VecDeque<(Instant, u32, u32)>,
     arrived: BTreeMap<u32, Instant>,
     figures: MeshFigures,
     loss_ppm: u32,
@@ -124,6 +126,7 @@ pub(super) fn run(plan: &MeshPlan) -> MeshFigures {
         carries: BTreeMap::new(),
         carried: Numbers::default(),
         had: Numbers::default(),
+        given: BTreeSet::new(),
         predictions: plan
             .strategy
             .prophet()
@@ -138,7 +141,8 @@ pub(super) fn run(plan: &MeshPlan) -> MeshFigures {
         planned: &planned,
         letters,
         phones: phones.collect(),
-        links: BTreeMap::new(),
+        links: vec![BTreeMap::new(); plan.phones as usize],
+        told: VecDeque::new(),
         arrived: BTreeMap::new(),
         figures: MeshFigures::default(),
         loss_ppm: plan.radio.loss_ppm,
@@ -183,17 +187,12 @@ impl World<'_> {
         match meeting {
             Meeting::Begins(a, b) => {
                 self.figures.meetings += 1;
-                for (from, to) in [(a, b), (b, a)] {
-                    self.links.entry(from).or_default().insert(to, now);
-                }
                 self.tell(a, b, now);
                 stirred.extend([a, b]);
             }
             Meeting::Ends(a, b) => {
                 for (from, to) in [(a, b), (b, a)] {
-                    if let Some(links) = self.links.get_mut(&from) {
-                        links.remove(&to);
-                    }
+                    self.links[from as usize].remove(&to);
                 }
             }
         }
@@ -201,31 +200,31 @@ impl World<'_> {
 
     /// Those who stay together tell each other again from time to time.
     fn tell_again(&mut self, now: Instant, stirred: &mut BTreeSet<u32>) {
-        if !self.strategy.asks() {
-            return;
-        }
         let mut due = Vec::new();
-        for (a, links) in &mut self.links {
-            for (b, told) in links.iter_mut() {
-                if now.duration_since(*told) >= NEWS_INTERVAL {
-                    *told = now;
-                    if a < b {
-                        due.push((*a, *b));
-                    }
-                }
+        while let Some((told, a, b)) = self.told.front().copied()
+            && now.duration_since(told) >= NEWS_INTERVAL
+        {
+            self.told.pop_front();
+            if self.links[a as usize].get(&b) == Some(&told) {
+                due.push((a, b));
             }
         }
+        due.sort_unstable();
         for (a, b) in due {
             self.tell(a, b, now);
             stirred.extend([a, b]);
         }
     }
 
-    /// Two phones say what couriers say.
+    /// Two phones with a link say what couriers say.
     fn tell(&mut self, a: u32, b: u32, now: Instant) {
+        for (from, to) in [(a, b), (b, a)] {
+            self.links[from as usize].insert(to, now);
+        }
         if !self.strategy.asks() {
             return;
         }
+        self.told.push_back((now, a, b));
         for (phone, other) in [(a, b), (b, a)] {
             if let Some(predictions) = &mut self.phones[phone as usize].predictions {
                 predictions.meet(key(other), now);
@@ -264,10 +263,7 @@ impl World<'_> {
         let mut queued = stirred;
         while let Some(from) = queue.pop_front() {
             queued.remove(&from);
-            let linked: Vec<_> = match self.links.get(&from) {
-                Some(links) => links.keys().copied().collect(),
-                None => continue,
-            };
+            let linked: Vec<_> = self.links[from as usize].keys().copied().collect();
             for to in linked {
                 if self.give(from, to, now) && queued.insert(to) {
                     queue.push_back(to);
@@ -311,7 +307,11 @@ impl World<'_> {
             };
             self.figures.transfers += 1;
             self.count(ENVELOPE_BYTES);
-            if happens(&mut self.rng, self.loss_ppm) {
+            let is_lost = happens(&mut self.rng, self.loss_ppm);
+            if receiver != to && (is_lost || !self.strategy.asks()) {
+                self.phones[from as usize].given.insert((message, to));
+            }
+            if is_lost {
                 // Who gave it does not know.
                 continue;
             }
@@ -359,7 +359,7 @@ impl World<'_> {
             return Some(self.strategy.copies());
         }
         let held = phone.carries.get_mut(&message)?;
-        if held.from == to || held.given.contains(&to) {
+        if held.from == to || phone.given.contains(&(message, to)) {
             return None;
         }
         let division = self
@@ -367,7 +367,6 @@ impl World<'_> {
             .divide(held.copies, held.forwards, own, theirs)?;
         held.copies = division.kept;
         held.forwards = held.forwards.saturating_add(1);
-        held.given.push(to);
         if division.kept == 0 {
             phone.carries.remove(&message);
             phone.carried.remove(message);
