@@ -290,7 +290,8 @@ def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
         whom = coordinator.address, coordinator.id
         with pytest.raises(f.ListenError):
             FogNode(*whom, tmp_path / "node", listen=coordinator.address)
-        for wrong in [{"heartbeat": timedelta(0)}, {"nodes_on_machine": 0}]:
+        # A node of a layer that no fog has was started, and its coordinator did not understand it.
+        for wrong in [{"heartbeat": timedelta(0)}, {"nodes_on_machine": 0}, {"layer": 200}]:
             with pytest.raises(f.ArgumentError):
                 FogNode(*whom, tmp_path / "node", **wrong)  # type: ignore[arg-type]
         (tmp_path / "file").touch()

@@ -39,6 +39,8 @@ async def test_nodes_talk_over_tcp_and_go_on_after_a_restart(tmp_path: Path) -> 
         assert event.protection == "ratchet"
         (known,) = alice.peers()
         assert known.has_session and known.has_ratchet
+        passed = await until(alice, "passed", id=sent)
+        assert (passed.peer, passed.passing) == (bob.id, "given")
         await until(alice, "delivery", id=sent, state="delivered")
         bob.mark_read(alice.id, sent)
         await until(alice, "delivery", id=sent, state="read")
@@ -66,6 +68,29 @@ async def test_nodes_talk_over_tcp_and_go_on_after_a_restart(tmp_path: Path) -> 
         assert again.delete_message(with_bob[1].number)
         assert not again.delete_message(with_bob[1].number)
         assert [m.text for m in again.history()] == ["while you were away", "to all"]
+
+
+async def test_members_of_a_fog_talk_and_a_stranger_is_nobody_to_them() -> None:
+    key = bytes([7] * 32)
+    async with (
+        MeshNode("alice", fog_key=key) as alice,
+        MeshNode("bob", fog_key=key) as bob,
+        MeshNode("stranger") as stranger,
+    ):
+        stranger.link_with(bob)
+        await until(bob, "link_up")
+        alice.link_with(bob)
+        await until(alice, "peer_joined", peer=bob.id)
+        await until(bob, "peer_joined", peer=alice.id)
+        alice.send_private(bob.id, "between us")
+        assert (await until(bob, "private")).text == "between us"
+        assert alice.air_id != alice.id and stranger.air_id == stranger.id
+        stranger.send_public("who is there")
+        while not bob.stats()["strangers"]:
+            bob.receive_blocking(timedelta(milliseconds=20))
+        assert [len(node.peers()) for node in (alice, bob, stranger)] == [1, 1, 0]
+    with pytest.raises(f.ArgumentError):
+        MeshNode("alice", fog_key=key[1:])
 
 
 async def test_groups_and_files(tmp_path: Path) -> None:

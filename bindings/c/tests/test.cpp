@@ -1837,7 +1837,7 @@ void test_a_fog_of_processes_does_a_job_and_tells_of_it() {
     const co::node compute = started(fog, folder.path + "/compute", std::nullopt);
     mix.joined().get();
     compute.joined().get();
-    const co::client client(fog.issue_token("submit,query,drain"));
+    const co::client client(fog.issue_token("submit,query,drain"), patience);
     const auto watch = client.watch();
 
     const std::string says = read_file("examples/wasm/says.wasm");
@@ -1906,7 +1906,7 @@ void test_what_a_fog_of_processes_refuses_is_thrown_by_name() {
     co::node_options nowhere;
     nowhere.nodes_on_machine = 0;
     THROWS(fc::invalid_argument, co::node(fog.address(), fog.id(), folder.path + "/node", nowhere));
-    const co::client client(fog.issue_token());
+    const co::client client(fog.issue_token(), patience);
     THROWS(fc::invalid_job, client.submit({}, {}));
     THROWS(fc::unknown_task, client.wait("0123456789abcdef0123456789abcdef"));
     THROWS(fc::invalid_argument, client.wait("x"));

@@ -18,21 +18,22 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use pyo3::IntoPyObjectExt;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyNone;
+use pyo3::{IntoPyObjectExt, PyTypeInfo};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::AbortHandle;
 
+use crate::convert::Span;
 use crate::error;
 
 /// How long the end of the interpreter waits for results that are on their way into it.
 const STOP: Duration = Duration::from_secs(1);
 
 /// How often a thread that waits looks for Ctrl-C.
-pub(crate) const SIGNALS: Duration = Duration::from_millis(50);
+const SIGNALS: Duration = Duration::from_millis(50);
 
 /// The runtime and the process it belongs to.
 static RUNTIME: Mutex<Option<(u32, Runtime)>> = Mutex::new(None);
@@ -99,15 +100,79 @@ pub(crate) fn awaitable<'py, T: for<'a> IntoPyObject<'a>>(
 }
 
 /// Does what takes time on a thread apart, so that other awaits go on meanwhile.
-pub(crate) async fn apart(
-    work: impl FnOnce() + Send + 'static,
-) -> Result<Nothing, fogcompute::Error> {
+async fn apart(work: impl FnOnce() + Send + 'static) -> Result<Nothing, fogcompute::Error> {
     if let Err(error) = tokio::task::spawn_blocking(work).await
         && let Ok(payload) = error.try_into_panic()
     {
         std::panic::resume_unwind(payload);
     }
     Ok(Nothing)
+}
+
+/// What `__aenter__` returns: the object itself.
+pub(crate) fn enter<T: PyTypeInfo + 'static>(
+    py: Python<'_>,
+    object: Py<T>,
+) -> PyResult<Bound<'_, PyAny>> {
+    let event_loop = event_loop(py)?;
+    awaitable(&event_loop, async { Ok(object) })
+}
+
+/// What `__aexit__` returns: awaits the end of what a handle has, which may wait for threads.
+pub(crate) fn exit<T: Send + 'static>(
+    py: Python<'_>,
+    take: impl FnOnce() -> T,
+    end: impl FnOnce(T) + Send + 'static,
+) -> PyResult<Bound<'_, PyAny>> {
+    let event_loop = event_loop(py)?;
+    let taken = take();
+    awaitable(&event_loop, apart(move || end(taken)))
+}
+
+/// What `_readable` of something that is received from returns.
+pub(crate) fn readable(
+    py: Python<'_>,
+    readable: impl Future<Output = ()> + Send + 'static,
+) -> PyResult<Bound<'_, PyAny>> {
+    let event_loop = event_loop(py)?;
+    awaitable(&event_loop, async {
+        readable.await;
+        Ok(Nothing)
+    })
+}
+
+/// What `receive` returns. What comes must not be on its way to somebody who gives up, so it is taken by
+/// the very step of the coroutine that returns it: by `try_receive`, after `_readable`.
+pub(crate) fn receive<'py>(from: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static RECEIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    RECEIVE
+        .import(from.py(), "fogcompute._receive", "receive")?
+        .call1((from,))
+}
+
+/// The same for `__anext__`, which ends with the object.
+pub(crate) fn receive_next<'py>(from: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static NEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    NEXT.import(from.py(), "fogcompute._receive", "receive_next")?
+        .call1((from,))
+}
+
+/// Waits on this thread until something is received or `within` has passed, and lets Ctrl-C through.
+pub(crate) fn receive_blocking<T: Send>(
+    py: Python<'_>,
+    within: Option<Span>,
+    receive: impl Fn(Duration) -> Result<Option<T>, fogcompute::Error> + Sync,
+) -> PyResult<Option<T>> {
+    let mut left = within.map_or(Duration::MAX, |span| span.0);
+    loop {
+        let step = left.min(SIGNALS);
+        let received = error::call(py, || receive(step))?;
+        left -= step;
+        if received.is_some() || left.is_zero() {
+            return Ok(received);
+        }
+        py.check_signals()?;
+    }
 }
 
 /// No value, as a result.

@@ -17,7 +17,6 @@ use fogcompute::{
     FogTaskState, JobId, JobOrder, JobTerms, NodeConfig, NodeId, TaskId, TokenTerms, TopologyNode,
 };
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use crate::asyncio::{self, Nothing};
@@ -799,8 +798,7 @@ impl FogClient {
     }
 
     fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        asyncio::awaitable(&event_loop, async { Ok(slf) })
+        asyncio::enter(py, slf)
     }
 
     #[pyo3(signature = (*_exception))]
@@ -809,9 +807,7 @@ impl FogClient {
         py: Python<'py>,
         _exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let access = self.0.take();
-        asyncio::awaitable(&event_loop, asyncio::apart(move || drop(access)))
+        asyncio::exit(py, || self.0.take(), drop)
     }
 }
 
@@ -839,19 +835,11 @@ impl FogWatch {
 
     /// Await the next event. None is lost if that is cancelled.
     fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static RECEIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        RECEIVE
-            .import(slf.py(), "fogcompute._receive", "receive")?
-            .call1((slf,))
+        asyncio::receive(slf.as_any())
     }
 
     fn _readable<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let readable = self.0.get(py)?.readable();
-        asyncio::awaitable(&event_loop, async {
-            readable.await;
-            Ok(Nothing)
-        })
+        asyncio::readable(py, self.0.get(py)?.readable())
     }
 
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
@@ -859,9 +847,7 @@ impl FogWatch {
     }
 
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static NEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        NEXT.import(slf.py(), "fogcompute._receive", "receive_next")?
-            .call1((slf,))
+        asyncio::receive_next(slf.as_any())
     }
 
     /// Watches no more. What has come can still be received, then receiving ends with `ClosedError`.
@@ -1015,8 +1001,7 @@ impl FogNode {
     }
 
     fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        asyncio::awaitable(&event_loop, async { Ok(slf) })
+        asyncio::enter(py, slf)
     }
 
     #[pyo3(signature = (*_exception))]
@@ -1025,9 +1010,7 @@ impl FogNode {
         py: Python<'py>,
         _exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let node = self.0.take();
-        asyncio::awaitable(&event_loop, asyncio::apart(move || drop(node)))
+        asyncio::exit(py, || self.0.take(), drop)
     }
 }
 
@@ -1172,8 +1155,7 @@ impl FogCoordinator {
     }
 
     fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        asyncio::awaitable(&event_loop, async { Ok(slf) })
+        asyncio::enter(py, slf)
     }
 
     #[pyo3(signature = (*_exception))]
@@ -1182,8 +1164,6 @@ impl FogCoordinator {
         py: Python<'py>,
         _exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let fog = self.0.take();
-        asyncio::awaitable(&event_loop, asyncio::apart(move || drop(fog)))
+        asyncio::exit(py, || self.0.take(), drop)
     }
 }

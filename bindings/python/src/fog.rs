@@ -402,8 +402,7 @@ impl Fog {
     }
 
     fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        asyncio::awaitable(&event_loop, async { Ok(slf) })
+        asyncio::enter(py, slf)
     }
 
     #[pyo3(signature = (*_exception))]
@@ -412,10 +411,7 @@ impl Fog {
         py: Python<'py>,
         _exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let fog = self.0.take();
-        // Closing waits for the workers.
-        asyncio::awaitable(&event_loop, asyncio::apart(move || close(fog.as_deref())))
+        asyncio::exit(py, || self.0.take(), |fog| close(fog.as_deref()))
     }
 }
 

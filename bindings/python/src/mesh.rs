@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use fogcompute::base::{Digest, ParseIdError};
 use fogcompute::bitchat::file::File;
 use fogcompute::bitchat::group::GroupId;
 use fogcompute::bitchat::history::Conversation;
-use fogcompute::bitchat::{DeliveryState, Passing, PeerId, Protection};
+use fogcompute::bitchat::{
+    DeliveryState, FogConfig, FogKey, NodeConfig, Passing, PeerId, Protection,
+};
 use fogcompute::transport::{
     Activity, Address, LinkEnded, RadioEvent, RadioFailure, RadioLimits, RadioLink, Role,
 };
 use fogcompute::{HostRadio, MeshFileEnd, MeshNodeConfig, MeshRecord};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-use crate::asyncio::{self, Nothing};
+use crate::asyncio;
 use crate::convert::{Buffer, Bytes, Hex, Number, Span, Tuple};
 use crate::error;
 use crate::handle::Handle;
@@ -523,7 +523,12 @@ impl HostRadio for Radio {
 /// `file` is where it keeps its secrets, what waits to be delivered, and its messages; without one
 /// it is a new peer at every start. It accepts links at the addresses `listen`, and keeps links with
 /// whoever is at those of `connect`. When `events_max` events wait to be received, the oldest are
-/// dropped. Raises `ListenError`, `MeshContentError`, `StorageError`.
+/// dropped.
+///
+/// With `fog_key`, 32 random bytes that the members of a fog share, it talks to them alone, sealed on
+/// the air and under identifiers that change every `fog_period` (at least ten seconds, and the same
+/// for all members), and to nobody who has not got the key, the BitChat apps among them. Raises
+/// `ListenError`, `MeshContentError`, `ArgumentError`, `StorageError`.
 #[pyclass(frozen, weakref, module = "fogcompute.mesh")]
 pub(crate) struct MeshNode(Handle<fogcompute::MeshNode>);
 
@@ -552,8 +557,11 @@ impl MeshNode {
         listen = Vec::new(),
         connect = Vec::new(),
         events_max = Number(MeshNodeConfig::default().events_max),
+        fog_key = None,
+        fog_period = Span(FogConfig::PERIOD),
     ), text_signature = "(nickname=\"anonymous\", *, file=None, listen=(), connect=(), \
-        events_max=4096)")]
+        events_max=4096, fog_key=None, fog_period=datetime.timedelta(seconds=900))")]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
         nickname: &str,
@@ -561,18 +569,31 @@ impl MeshNode {
         listen: Vec<String>,
         connect: Vec<String>,
         events_max: Number<usize>,
+        fog_key: Option<Buffer>,
+        fog_period: Span,
     ) -> PyResult<Self> {
         let addresses = |texts: Vec<String>| {
             let texts = texts.iter();
             texts.map(|text| address(py, text)).collect::<PyResult<_>>()
         };
+        let fog = fog_key.map(|key| {
+            Ok::<_, PyErr>(FogConfig {
+                key: FogKey::from_bytes(key.array(py, "fog_key")?),
+                period: fog_period.0,
+            })
+        });
+        let usual = MeshNodeConfig::default();
         let config = MeshNodeConfig {
             nickname: nickname.to_owned(),
             file,
             listen: addresses(listen)?,
             connect: addresses(connect)?,
             events_max: events_max.0,
-            ..MeshNodeConfig::default()
+            rules: NodeConfig {
+                fog: fog.transpose()?,
+                ..usual.rules
+            },
+            ..usual
         };
         let node = error::call(py, || Ok(fogcompute::MeshNode::start(config)?))?;
         Ok(Self(Handle::new("mesh node", node)))
@@ -582,6 +603,13 @@ impl MeshNode {
     #[getter]
     fn id(&self, py: Python<'_>) -> PyResult<Hex<PeerId>> {
         Ok(Hex(self.0.get(py)?.id()))
+    }
+
+    /// What this peer is called on the air now: something else after a while if it talks only to the
+    /// members of a fog, and `id` if not.
+    #[getter]
+    fn air_id(&self, py: Python<'_>) -> PyResult<Hex<PeerId>> {
+        self.ask(py, |node| Ok(Hex(node.air_id()?)))
     }
 
     /// What this peer is called.
@@ -896,10 +924,7 @@ impl MeshNode {
     ///
     /// Raises `ClosedError`.
     fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static RECEIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        RECEIVE
-            .import(slf.py(), "fogcompute._receive", "receive")?
-            .call1((slf,))
+        asyncio::receive(slf.as_any())
     }
 
     /// The next event. Waits for it on this thread, and returns `None` after `within`.
@@ -910,25 +935,12 @@ impl MeshNode {
         within: Option<Span>,
     ) -> PyResult<Option<MeshEvent>> {
         let node = self.0.get(py)?;
-        let mut left = within.map_or(Duration::MAX, |span| span.0);
-        loop {
-            let step = left.min(asyncio::SIGNALS);
-            let event = error::call(py, || Ok(node.receive_within(step)?))?;
-            left -= step;
-            if event.is_some() || left.is_zero() {
-                return Ok(event.map(|event| MeshEvent::new(py, event)));
-            }
-            py.check_signals()?;
-        }
+        let event = asyncio::receive_blocking(py, within, |step| Ok(node.receive_within(step)?))?;
+        Ok(event.map(|event| MeshEvent::new(py, event)))
     }
 
     fn _readable<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let readable = self.0.get(py)?.readable();
-        asyncio::awaitable(&event_loop, async {
-            readable.await;
-            Ok(Nothing)
-        })
+        asyncio::readable(py, self.0.get(py)?.readable())
     }
 
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
@@ -936,9 +948,7 @@ impl MeshNode {
     }
 
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static NEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        NEXT.import(slf.py(), "fogcompute._receive", "receive_next")?
-            .call1((slf,))
+        asyncio::receive_next(slf.as_any())
     }
 
     /// Says goodbye and ends the node.
@@ -960,8 +970,7 @@ impl MeshNode {
     }
 
     fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        asyncio::awaitable(&event_loop, async { Ok(slf) })
+        asyncio::enter(py, slf)
     }
 
     #[pyo3(signature = (*_exception))]
@@ -970,9 +979,7 @@ impl MeshNode {
         py: Python<'py>,
         _exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let node = self.0.here();
-        asyncio::awaitable(&event_loop, asyncio::apart(move || close(node.as_deref())))
+        asyncio::exit(py, || self.0.here(), |node| close(node.as_deref()))
     }
 }
 

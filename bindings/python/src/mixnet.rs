@@ -12,7 +12,6 @@ use fogcompute::{
     PowerClass, StoreKey, TopologyFile, TopologyOptions,
 };
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::asyncio::Nothing;
@@ -904,37 +903,20 @@ impl MixnetClient {
     ///
     /// Raises `ClosedError`.
     fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static RECEIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        // A message must not be on its way to somebody who gives up, so it is taken by the very
-        // step of the coroutine that returns it.
-        RECEIVE
-            .import(slf.py(), "fogcompute._receive", "receive")?
-            .call1((slf,))
+        asyncio::receive(slf.as_any())
     }
 
     /// The next message. Waits for it on this thread, and returns `None` after `within`.
     #[pyo3(signature = (within = None))]
     fn receive_blocking(&self, py: Python<'_>, within: Option<Span>) -> PyResult<Option<Message>> {
         let client = self.0.get(py)?;
-        let mut left = within.map_or(Duration::MAX, |span| span.0);
-        loop {
-            let step = left.min(asyncio::SIGNALS);
-            let message = error::call(py, || Ok(client.receive_within(step)?))?;
-            left -= step;
-            if message.is_some() || left.is_zero() {
-                return Ok(message.map(|message| Message::new(py, message)));
-            }
-            py.check_signals()?;
-        }
+        let message =
+            asyncio::receive_blocking(py, within, |step| Ok(client.receive_within(step)?))?;
+        Ok(message.map(|message| Message::new(py, message)))
     }
 
     fn _readable<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let readable = self.0.get(py)?.readable();
-        asyncio::awaitable(&event_loop, async {
-            readable.await;
-            Ok(Nothing)
-        })
+        asyncio::readable(py, self.0.get(py)?.readable())
     }
 
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
@@ -942,9 +924,7 @@ impl MixnetClient {
     }
 
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static NEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        NEXT.import(slf.py(), "fogcompute._receive", "receive_next")?
-            .call1((slf,))
+        asyncio::receive_next(slf.as_any())
     }
 
     /// Goes on with another topology of the network. In another epoch the client has another
@@ -1015,8 +995,7 @@ impl MixnetClient {
     }
 
     fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        asyncio::awaitable(&event_loop, async { Ok(slf) })
+        asyncio::enter(py, slf)
     }
 
     #[pyo3(signature = (*_exception))]
@@ -1025,12 +1004,7 @@ impl MixnetClient {
         py: Python<'py>,
         _exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let client = self.0.here();
-        asyncio::awaitable(
-            &event_loop,
-            asyncio::apart(move || close(client.as_deref())),
-        )
+        asyncio::exit(py, || self.0.here(), |client| close(client.as_deref()))
     }
 }
 

@@ -525,8 +525,7 @@ impl Worker {
     }
 
     fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        asyncio::awaitable(&event_loop, async { Ok(slf) })
+        asyncio::enter(py, slf)
     }
 
     #[pyo3(signature = (*_exception))]
@@ -535,13 +534,7 @@ impl Worker {
         py: Python<'py>,
         _exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = asyncio::event_loop(py)?;
-        let worker = self.0.take();
-        // Closing waits for the tasks to stop.
-        asyncio::awaitable(
-            &event_loop,
-            asyncio::apart(move || close(worker.as_deref())),
-        )
+        asyncio::exit(py, || self.0.take(), |worker| close(worker.as_deref()))
     }
 }
 

@@ -5146,18 +5146,31 @@ class MeshNode:
         listen: Sequence[str] = (),
         connect: Sequence[str] = (),
         events_max: int = 4096,
+        fog_key: Buffer | None = None,
+        fog_period: timedelta = ...,
     ) -> Self:
         """Starts a node.
 
         `file` is where it keeps its secrets, what waits to be delivered, and its messages; without one
         it is a new peer at every start. It accepts links at the addresses `listen`, and keeps links with
         whoever is at those of `connect`. When `events_max` events wait to be received, the oldest are
-        dropped. Raises `ListenError`, `MeshContentError`, `StorageError`.
+        dropped.
+
+        With `fog_key`, 32 random bytes that the members of a fog share, it talks to them alone, sealed on
+        the air and under identifiers that change every `fog_period` (at least ten seconds, and the same
+        for all members), and to nobody who has not got the key, the BitChat apps among them. Raises
+        `ListenError`, `MeshContentError`, `ArgumentError`, `StorageError`.
         """
 
     @property
     def id(self) -> str:
         """Who this is: 16 hexadecimal digits."""
+
+    @property
+    def air_id(self) -> str:
+        """What this peer is called on the air now: something else after a while if it talks only to the
+        members of a fog, and `id` if not.
+        """
 
     @property
     def nickname(self) -> str:
