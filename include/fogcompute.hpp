@@ -4794,11 +4794,13 @@ enum class mesh_passing : std::int32_t {
     carries = FOG_PASSING_CARRIES,
 };
 
-/// What a private message was encrypted with.
+/// What a private message, or one to a group, was encrypted with.
 enum class mesh_protection : std::int32_t {
     unknown = FOG_PROTECTION_UNKNOWN,
     noise = FOG_PROTECTION_NOISE,
     ratchet = FOG_PROTECTION_RATCHET,
+    group_key = FOG_PROTECTION_GROUP_KEY,
+    sender_key = FOG_PROTECTION_SENDER_KEY,
 };
 
 /// Something that happened to a mesh node. What its kind does not have is empty, false or 0.
@@ -4876,6 +4878,8 @@ struct mesh_group {
     std::string name;
     /// Who is in it, the one who made it first.
     std::vector<std::string> members;
+    /// Whether each writes under a key of its own.
+    bool is_large = false;
 };
 
 /// A message of a node's history.
@@ -5338,6 +5342,18 @@ public:
                }).text;
     }
 
+    /// Makes a group of up to 255, each of whom writes under a key of its own; returns its identifier.
+    /// All have to be of this library; they are told when they are there. It is changed, written to
+    /// and left as any other.
+    std::string create_large_group(const std::string &name,
+                                   const std::vector<std::string> &members) const {
+        const auto raw = peers_of(members);
+        return detail::fill<fog_id>([&](fog_id *out) {
+                   return fog_mesh_node_create_large_group(handle_.get(), name.c_str(), raw.data(),
+                                                           raw.size(), out);
+               }).text;
+    }
+
     /// Changes who is in a group of this peer's, and gives it another key, which those who are not
     /// in it any more do not get.
     void change_group(const std::string &group, const std::vector<std::string> &members) const {
@@ -5371,7 +5387,7 @@ public:
                 return fog_mesh_groups_read(raw.get(), i, out);
             });
             groups.push_back({one.id.text, one.name,
-                              detail::peer_texts(one.members, one.members_len)});
+                              detail::peer_texts(one.members, one.members_len), one.is_large});
         }
         return groups;
     }

@@ -4719,6 +4719,7 @@ static void test_groups_and_files_of_a_mesh(void) {
     OK(fog_mesh_groups_read(groups, 0, &one));
     CHECK(strcmp(one.id.text, group.text) == 0 && strcmp(one.name, "us") == 0);
     CHECK(one.members_len == 2 && strcmp(one.members[0].text, two.alice_id.text) == 0);
+    CHECK(!one.is_large);
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mesh_groups_read(groups, 1, &one));
     fog_mesh_groups_free(groups);
     FAILS(FOG_STATUS_NOT_GROUP_CREATOR,
@@ -4727,6 +4728,7 @@ static void test_groups_and_files_of_a_mesh(void) {
     OK(fog_mesh_node_send_group(two.alice, group.text, "between us", &sent));
     told = until(two.bob, FOG_MESH_KIND_GROUP_MESSAGE);
     CHECK(strcmp(told.parts.id, sent) == 0 && strcmp(told.parts.text, "between us") == 0);
+    CHECK(told.parts.protection == FOG_PROTECTION_GROUP_KEY);
     fog_mesh_event_free(told.event);
     fog_string_free(sent);
     bool was = false;
@@ -4745,6 +4747,20 @@ static void test_groups_and_files_of_a_mesh(void) {
     CHECK(was);
     OK(fog_mesh_node_leave_group(two.bob, group.text, &was));
     CHECK(!was);
+    OK(fog_mesh_node_create_large_group(two.alice, "many", &two.bob_id, 1, &group));
+    told = until(two.bob, FOG_MESH_KIND_GROUP);
+    CHECK(strcmp(told.parts.group, group.text) == 0);
+    fog_mesh_event_free(told.event);
+    OK(fog_mesh_node_groups(two.bob, &groups));
+    OK(fog_mesh_groups_read(groups, 0, &one));
+    CHECK(one.is_large);
+    fog_mesh_groups_free(groups);
+    OK(fog_mesh_node_send_group(two.alice, group.text, "between many", &sent));
+    told = until(two.bob, FOG_MESH_KIND_GROUP_MESSAGE);
+    CHECK(strcmp(told.parts.text, "between many") == 0);
+    CHECK(told.parts.protection == FOG_PROTECTION_SENDER_KEY);
+    fog_mesh_event_free(told.event);
+    fog_string_free(sent);
 
     OK(fog_mesh_node_send_file(two.alice, two.bob_id.text, (const uint8_t *)"small", 5,
                                "small.txt", "text/plain"));

@@ -1586,7 +1586,14 @@ void test_groups_and_files_of_a_mesh() {
     const auto of_group = bob.history_of_group(group);
     CHECK(of_group.size() == 1 && of_group[0].id == sent && of_group[0].group == group);
     CHECK(bob.history_with_peer(alice.id()).empty());
+    CHECK(read.protection == fc::mesh_protection::group_key && !groups[0].is_large);
     CHECK(bob.leave_group(group) && !bob.leave_group(group));
+    const auto many = alice.create_large_group("many", {bob.id()});
+    CHECK(until(bob, fc::mesh_kind::group).group == many && bob.groups().at(0).is_large);
+    alice.send_group(many, "between many");
+    const auto of_many = until(bob, fc::mesh_kind::group_message);
+    CHECK(of_many.text == "between many" && of_many.group == many);
+    CHECK(of_many.protection == fc::mesh_protection::sender_key);
 
     alice.send_file(bob.id(), fc::bytes_view("small", 5), "small.txt");
     const auto small = until(bob, fc::mesh_kind::file);

@@ -58,13 +58,17 @@ pub enum Passing {
     Carries,
 }
 
-/// What a private message was encrypted with.
+/// What a private message, or one to a group, was encrypted with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
 pub enum MeshProtection {
     /// The keys of a session, which last up to a day, or those of an envelope.
     Noise,
     /// A key of its own, which is gone once it is read.
     Ratchet,
+    /// The key of a group, which all of its members have until it changes.
+    GroupKey,
+    /// The key of who wrote it, which moves on with each message: that of a large group.
+    SenderKey,
 }
 
 impl MeshProtection {
@@ -72,6 +76,8 @@ impl MeshProtection {
         match protection {
             Protection::Noise => Some(Self::Noise),
             Protection::Ratchet => Some(Self::Ratchet),
+            Protection::GroupKey => Some(Self::GroupKey),
+            Protection::SenderKey => Some(Self::SenderKey),
             _ => None,
         }
     }
@@ -314,6 +320,8 @@ pub enum MeshEvent {
         via: Option<String>,
         /// Hops it seems to have taken: nothing proves the number.
         hops: u8,
+        /// What it was encrypted with, if there is a word for it.
+        protection: Option<MeshProtection>,
     },
     /// A step towards a call.
     Call {
@@ -535,6 +543,7 @@ fn of_rules(event: Event) -> MeshEvent {
             timestamp,
             via,
             hops,
+            protection,
         } => MeshEvent::GroupMessage {
             group: group.to_string(),
             id: id.as_str().to_owned(),
@@ -543,6 +552,7 @@ fn of_rules(event: Event) -> MeshEvent {
             unix_ms: timestamp.0,
             via: digits(via),
             hops,
+            protection: MeshProtection::of(protection),
         },
         Event::Call { from, signal, .. } => MeshEvent::Call {
             from: from.to_string(),
@@ -589,6 +599,8 @@ pub struct MeshGroup {
     pub name: String,
     /// Who is in it, the one who made it first.
     pub members: Vec<String>,
+    /// Whether each writes under a key of its own.
+    pub is_large: bool,
 }
 
 /// Whom a message of a mesh node's history is between.
@@ -1198,6 +1210,19 @@ impl MeshNode {
         })
     }
 
+    /// Makes a group of up to 255, each of whom writes under a key of its own; returns its identifier. All
+    /// have to be of this library; they are told when they are there. It is changed, written to and left
+    /// as any other.
+    ///
+    /// # Errors
+    /// [`FogError::NotUnderstood`], and those of [`MeshNode::create_group`].
+    pub fn create_large_group(&self, name: &str, members: Vec<String>) -> Result<String, FogError> {
+        guarded(|| {
+            let members = peer_ids(&members)?;
+            Ok(self.0.create_large_group(name, &members)?.to_string())
+        })
+    }
+
     /// Changes who is in a group of this peer's, and gives it another key, which those who are not in it
     /// any more do not get.
     ///
@@ -1247,6 +1272,7 @@ impl MeshNode {
                         .iter()
                         .map(|member| member.fingerprint.peer_id().to_string())
                         .collect(),
+                    is_large: group.is_large,
                 })
                 .collect())
         })

@@ -73,7 +73,7 @@ pub enum fog_passing {
     Carries = 4,
 }
 
-/// What a private message was encrypted with. The values never change.
+/// What a private message, or one to a group, was encrypted with. The values never change.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum fog_protection {
@@ -83,6 +83,10 @@ pub enum fog_protection {
     Noise = 1,
     /// A key of its own, which is gone once it is read.
     Ratchet = 2,
+    /// The key of a group, which all of its members have until it changes.
+    GroupKey = 3,
+    /// The key of who wrote it, which moves on with each message: that of a large group.
+    SenderKey = 4,
 }
 
 /// How far a message has come. The values never change.
@@ -187,7 +191,7 @@ pub struct fog_mesh_event_parts {
     pub why: i32,
     /// A fog_passing, of FOG_MESH_KIND_PASSED.
     pub passing: i32,
-    /// A fog_protection, of FOG_MESH_KIND_PRIVATE.
+    /// A fog_protection, of FOG_MESH_KIND_PRIVATE and FOG_MESH_KIND_GROUP_MESSAGE.
     pub protection: i32,
     /// Whether it is for this peer alone.
     pub is_private: bool,
@@ -269,6 +273,8 @@ pub unsafe extern "C" fn fog_mesh_event_read(
         let protection = match record.protection {
             Some(Protection::Noise) => fog_protection::Noise,
             Some(Protection::Ratchet) => fog_protection::Ratchet,
+            Some(Protection::GroupKey) => fog_protection::GroupKey,
+            Some(Protection::SenderKey) => fog_protection::SenderKey,
             _ => fog_protection::Unknown,
         };
         out.write(fog_mesh_event_parts {

@@ -46,6 +46,8 @@ pub struct fog_mesh_group {
     pub members: *const fog_peer_id,
     /// How many.
     pub members_len: usize,
+    /// Whether each writes under a key of its own.
+    pub is_large: bool,
 }
 
 /// A message of a node's history. Its texts belong to the list.
@@ -80,7 +82,7 @@ pub struct fog_mesh_message {
 pub struct fog_mesh_peers(Vec<(PeerView, CString, Vec<fog_peer_id>)>);
 
 /// Groups that a mesh node is in.
-pub struct fog_mesh_groups(Vec<(GroupId, CString, Vec<fog_peer_id>)>);
+pub struct fog_mesh_groups(Vec<(GroupId, CString, Vec<fog_peer_id>, bool)>);
 
 /// Messages of a mesh node's history, the newest first.
 pub struct fog_mesh_messages(Vec<(MeshHistory, CString, CString)>);
@@ -106,7 +108,12 @@ impl From<Vec<MeshGroup>> for fog_mesh_groups {
         let owned = |group: MeshGroup| {
             let members = group.members.iter();
             let members = members.map(|member| member.fingerprint.peer_id().into());
-            (group.id, c_string(&group.name), members.collect())
+            (
+                group.id,
+                c_string(&group.name),
+                members.collect(),
+                group.is_large,
+            )
         };
         Self(groups.map(owned).collect())
     }
@@ -218,12 +225,13 @@ pub unsafe extern "C" fn fog_mesh_groups_read(
     guard(|| {
         // SAFETY: the caller passes a live handle and room for the struct.
         let (groups, out) = unsafe { (reference(groups, "groups")?, result(out, "out")?) };
-        let (id, name, members) = item(&groups.0, index, "groups")?;
+        let (id, name, members, is_large) = item(&groups.0, index, "groups")?;
         out.write(fog_mesh_group {
             id: (*id).into(),
             name: name.as_ptr(),
             members: pointer(members),
             members_len: members.len(),
+            is_large: *is_large,
         });
         Ok(())
     })

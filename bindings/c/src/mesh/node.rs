@@ -527,6 +527,42 @@ pub unsafe extern "C" fn fog_mesh_node_create_group(
     })
 }
 
+/// Makes a group of up to 255, each of whom writes under a key of its own. All have to be of this library;
+/// they are told when they are there. It is changed, written to and left as any other.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+/// @param node        the node
+/// @param name        what the group is called
+/// @param members     the others
+/// @param members_len how many
+/// @param out         receives the group's identifier
+/// @return FOG_STATUS_NOT_UNDERSTOOD, FOG_STATUS_UNKNOWN_PEER, FOG_STATUS_INVALID_MESH_CONTENT,
+///         FOG_STATUS_MESH_BUSY, FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mesh_node_create_large_group(
+    node: *const fog_mesh_node,
+    name: *const c_char,
+    members: *const fog_peer_id,
+    members_len: usize,
+    out: *mut fog_id,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string, as many peers as it says, and room for
+        // the struct.
+        let (node, name, members, out) = unsafe {
+            (
+                reference(node, "node")?,
+                text(name, "name")?,
+                slice(members, members_len, "members")?,
+                result(out, "out")?,
+            )
+        };
+        let group = node.node.create_large_group(name, &read_peers(members)?)?;
+        out.write(group.into());
+        Ok(())
+    })
+}
+
 /// Changes who is in a group of this peer's, and gives it another key, which those who are not in it any
 /// more do not get.
 ///

@@ -143,7 +143,7 @@ final class MeshTests: XCTestCase {
         try await until(bob) { $0 == .group(group: group, creator: alice.id()) ? () : nil }
         let written = try alice.sendGroup(group: group, text: "between us")
         let shared = try await until(bob) { event -> [String?]? in
-            guard case .groupMessage(group, written, _, _, _, let via, let hops) = event else {
+            guard case .groupMessage(group, written, _, _, _, let via, let hops, _) = event else {
                 return nil
             }
             return [via, "\(hops)"]
@@ -218,11 +218,12 @@ final class MeshTests: XCTestCase {
         let group = try alice.createGroup(name: "us", members: [bob.id()])
         try await until(bob) { $0 == .group(group: group, creator: alice.id()) ? () : nil }
         let members = [alice.id(), bob.id()]
-        XCTAssertEqual(try bob.groups(), [MeshGroup(id: group, name: "us", members: members)])
+        let small = MeshGroup(id: group, name: "us", members: members, isLarge: false)
+        XCTAssertEqual(try bob.groups(), [small])
         assertFails(.notGroupCreator) { try bob.changeGroup(group: group, members: []) }
         let written = try alice.sendGroup(group: group, text: "between us")
         let read = try await until(bob) { event -> [String]? in
-            guard case .groupMessage(let of, let id, _, let text, _, _, _) = event else {
+            guard case .groupMessage(let of, let id, _, let text, _, _, _, .groupKey) = event else {
                 return nil
             }
             return [of, id, text]
@@ -230,11 +231,22 @@ final class MeshTests: XCTestCase {
         XCTAssertEqual(read, [group, written, "between us"])
         XCTAssertTrue(try bob.leaveGroup(group: group))
         XCTAssertFalse(try bob.leaveGroup(group: group))
+        let many = try alice.createLargeGroup(name: "many", members: [bob.id()])
+        try await until(bob) { $0 == .group(group: many, creator: alice.id()) ? () : nil }
+        XCTAssertEqual(try bob.groups().map(\.isLarge), [true])
+        let toMany = try alice.sendGroup(group: many, text: "between many")
+        try await until(bob) { event -> Void? in
+            guard case .groupMessage(many, toMany, _, "between many", _, _, _, .senderKey) = event
+            else {
+                return nil
+            }
+            return ()
+        }
 
-        let small = MeshFile(content: Data("small".utf8), name: "small.txt", mime: "text/plain")
-        try alice.sendFile(peer: bob.id(), file: small)
+        let file = MeshFile(content: Data("small".utf8), name: "small.txt", mime: "text/plain")
+        try alice.sendFile(peer: bob.id(), file: file)
         try await until(bob) {
-            $0 == .file(from: alice.id(), isPrivate: true, file: small) ? () : nil
+            $0 == .file(from: alice.id(), isPrivate: true, file: file) ? () : nil
         }
 
         let content = Data((0..<256_000).map { UInt8(truncatingIfNeeded: $0) })

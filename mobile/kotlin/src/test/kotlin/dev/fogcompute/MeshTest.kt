@@ -207,13 +207,20 @@ class MeshTest {
         val group = alice.createGroup("us", listOf(bob.id()))
         assertEquals(alice.id(), bob.until<MeshEvent.Group> { it.group == group }.creator)
         val members = listOf(alice.id(), bob.id())
-        assertEquals(listOf(MeshGroup(group, "us", members)), bob.groups())
+        assertEquals(listOf(MeshGroup(group, "us", members, false)), bob.groups())
         assertFailsWith<FogException.NotGroupCreator> { bob.changeGroup(group, listOf()) }
         val written = alice.sendGroup(group, "between us")
         val read = bob.until<MeshEvent.GroupMessage>()
         assertEquals(Triple(group, written, "between us"), Triple(read.group, read.id, read.text))
+        assertEquals(MeshProtection.GROUP_KEY, read.protection)
         assertTrue(bob.leaveGroup(group))
         assertFalse(bob.leaveGroup(group))
+        val many = alice.createLargeGroup("many", listOf(bob.id()))
+        bob.until<MeshEvent.Group> { it.group == many }
+        assertTrue(bob.groups().single().isLarge)
+        val toMany = alice.sendGroup(many, "between many")
+        val ofMany = bob.until<MeshEvent.GroupMessage> { it.id == toMany }
+        assertEquals("between many" to MeshProtection.SENDER_KEY, ofMany.text to ofMany.protection)
 
         alice.sendFile(bob.id(), MeshFile("small".toByteArray(), "small.txt", "text/plain"))
         val small = bob.until<MeshEvent.File>()
