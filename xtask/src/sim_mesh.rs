@@ -165,6 +165,13 @@ fn chart(runs: &[Value]) -> String {
         at += 40.0 + 8.0 * name.len() as f64;
     }
     curves(&mut svg, runs);
+    let only_rules = runs.iter().any(|run| run["rules"] == true);
+    let energy = if only_rules {
+        // Announces, sessions and sync are not among it.
+        "energy of these exchanges, J (estimate)"
+    } else {
+        "energy of all radios, J (estimate)"
+    };
     let panels: [(&str, Figure); 3] = [
         ("messages that arrived, %", |run| {
             100.0 * per_message(run, "delivered")
@@ -172,9 +179,7 @@ fn chart(runs: &[Value]) -> String {
         ("transfers of each message", |run| {
             per_message(run, "transfers")
         }),
-        ("energy of all radios, J (estimate)", |run| {
-            number(&run["joules"])
-        }),
+        (energy, |run| number(&run["joules"])),
     ];
     let height = (BOTTOM - TOP) / 3.0;
     for (index, (name, value)) in (0_u32..).zip(panels) {
@@ -255,11 +260,20 @@ fn bars(svg: &mut String, runs: &[Value], name: &str, value: Figure, top: f64) {
         let _ = writeln!(
             svg,
             "<rect x=\"{left}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"14\" fill=\"{colour}\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">{value:.1}</text>",
+             <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             left + width + 6.0,
             y + 12.0,
+            shown(value),
         );
     }
+}
+
+/// A figure beside its bar: what is little is not shown as nothing.
+fn shown(value: f64) -> String {
+    if value > 0.0 && value < 1.0 {
+        return format!("{value:.2}");
+    }
+    format!("{value:.1}")
 }
 
 #[cfg(test)]
@@ -302,6 +316,12 @@ mod tests {
             "{svg}"
         );
         assert!(!svg.contains("NaN"), "{svg}");
+        assert!(svg.contains("energy of all radios"), "{svg}");
+        let mut little = run("direct", 0);
+        (little["rules"], little["transfers"]) = (true.into(), 3.into());
+        let svg = chart(&[little]);
+        assert!(svg.contains(">0.03<") && svg.contains(">0.0<"), "{svg}");
+        assert!(svg.contains("energy of these exchanges"), "{svg}");
         let none = json!({"strategy": "direct", "delays_s": []});
         for runs in [&[][..], &[none]] {
             assert!(!chart(runs).contains("NaN"));
