@@ -11,9 +11,9 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fogcompute_base::{Clock, CryptoRng, TransferId, UnixMillis};
+use fogcompute_base::{Clock, CryptoRng, SystemClock, TransferId, UnixMillis};
 use fogcompute_ledger::{Amount, AssetId, Entry, EntryKind, Memo, Operation, Receipt};
 use fogcompute_store::{ENTRIES_PAGE_MAX, LedgerOptions, SqliteLedger, StoreError, TextFormat};
 use serde_json::{Value, json};
@@ -100,11 +100,12 @@ pub(crate) fn existing(
     patience: Patience,
 ) -> Result<SqliteLedger, LedgerCommandError> {
     // Opening waits a little itself, so that it is the time that counts and not how often it was tried.
-    let end = Instant::now() + Duration::from_secs(patience.seconds.into());
+    let clock = SystemClock::new();
+    let end = clock.now() + Duration::from_secs(patience.seconds.into());
     let (_nobody, silence) = mpsc::channel::<()>();
     loop {
         match SqliteLedger::open_existing(path, LedgerOptions::default()) {
-            Err(StoreError::Locked { .. }) if Instant::now() < end => {
+            Err(StoreError::Locked { .. }) if clock.now() < end => {
                 // Nobody sends anything: it is the time that is waited for.
                 let _ = silence.recv_timeout(POLL);
             }

@@ -104,9 +104,10 @@ impl FogCommandError {
             | Self::Client(FogClientError::TooLong { .. } | FogClientError::TooManyTasks { .. }) => {
                 "arguments"
             }
-            Self::Client(FogClientError::Refused { .. }) => "refused",
+            Self::Client(FogClientError::Refused { .. })
+            | Self::NoNode { .. }
+            | Self::Ambiguous { .. } => "refused",
             Self::Node(_) | Self::Client(_) => "coordinator",
-            Self::NoNode { .. } | Self::Ambiguous { .. } => "refused",
             Self::TaskFailed { .. } | Self::JobFailed { .. } => "task_failed",
             Self::Output(_) => "output",
         }
