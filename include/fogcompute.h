@@ -1959,7 +1959,7 @@ typedef int32_t fog_priority;
 #endif // __cplusplus
 
 /**
- * What a private message was encrypted with. The values never change.
+ * What a private message, or one to a group, was encrypted with. The values never change.
  */
 typedef enum fog_protection {
   /**
@@ -1974,6 +1974,14 @@ typedef enum fog_protection {
    * A key of its own, which is gone once it is read.
    */
   FOG_PROTECTION_RATCHET = 2,
+  /**
+   * The key of a group, which all of its members have until it changes.
+   */
+  FOG_PROTECTION_GROUP_KEY = 3,
+  /**
+   * The key of who wrote it, which moves on with each message: that of a large group.
+   */
+  FOG_PROTECTION_SENDER_KEY = 4,
 } fog_protection;
 
 /**
@@ -4081,7 +4089,7 @@ typedef struct fog_mesh_event_parts {
    */
   int32_t passing;
   /**
-   * A fog_protection, of FOG_MESH_KIND_PRIVATE.
+   * A fog_protection, of FOG_MESH_KIND_PRIVATE and FOG_MESH_KIND_GROUP_MESSAGE.
    */
   int32_t protection;
   /**
@@ -4195,6 +4203,10 @@ typedef struct fog_mesh_group {
    * How many.
    */
   size_t members_len;
+  /**
+   * Whether each writes under a key of its own.
+   */
+  bool is_large;
 } fog_mesh_group;
 
 /**
@@ -8543,6 +8555,25 @@ fog_status fog_mesh_node_create_group(const struct fog_mesh_node *node,
                                       const struct fog_peer_id *members,
                                       size_t members_len,
                                       struct fog_id *out);
+
+/**
+ * Makes a group of up to 255, each of whom writes under a key of its own. All have to be of this library;
+ * they are told when they are there. It is changed, written to and left as any other.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
+ * @param node        the node
+ * @param name        what the group is called
+ * @param members     the others
+ * @param members_len how many
+ * @param out         receives the group's identifier
+ * @return FOG_STATUS_NOT_UNDERSTOOD, FOG_STATUS_UNKNOWN_PEER, FOG_STATUS_INVALID_MESH_CONTENT,
+ *         FOG_STATUS_MESH_BUSY, FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_mesh_node_create_large_group(const struct fog_mesh_node *node,
+                                            const char *name,
+                                            const struct fog_peer_id *members,
+                                            size_t members_len,
+                                            struct fog_id *out);
 
 /**
  * Changes who is in a group of this peer's, and gives it another key, which those who are not in it any

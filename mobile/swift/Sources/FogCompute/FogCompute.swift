@@ -5649,6 +5649,16 @@ public protocol MeshNodeProtocol: AnyObject, Sendable {
     func createGroup(name: String, members: [String]) throws  -> String
 
     /**
+     * Makes a group of up to 255, each of whom writes under a key of its own; returns its identifier. All
+     * have to be of this library; they are told when they are there. It is changed, written to and left
+     * as any other.
+     *
+     * # Errors
+     * [`FogError::NotUnderstood`], and those of [`MeshNode::create_group`].
+     */
+    func createLargeGroup(name: String, members: [String]) throws  -> String
+
+    /**
      * Deletes what a conversation has in the history; gives how many messages that were.
      *
      * # Errors
@@ -6047,6 +6057,25 @@ open func createGroup(name: String, members: [String])throws  -> String  {
     return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),
+        FfiConverterSequenceString.lower(members),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Makes a group of up to 255, each of whom writes under a key of its own; returns its identifier. All
+     * have to be of this library; they are told when they are there. It is changed, written to and left
+     * as any other.
+     *
+     * # Errors
+     * [`FogError::NotUnderstood`], and those of [`MeshNode::create_group`].
+     */
+open func createLargeGroup(name: String, members: [String])throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_meshnode_create_large_group(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(name),
         FfiConverterSequenceString.lower(members),uniffiCallStatus
@@ -16415,6 +16444,10 @@ public struct MeshGroup: Equatable, Hashable, Codable {
      * Who is in it, the one who made it first.
      */
     public let members: [String]
+    /**
+     * Whether each writes under a key of its own.
+     */
+    public let isLarge: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -16427,10 +16460,14 @@ public struct MeshGroup: Equatable, Hashable, Codable {
          */name: String,
         /**
          * Who is in it, the one who made it first.
-         */members: [String]) {
+         */members: [String],
+        /**
+         * Whether each writes under a key of its own.
+         */isLarge: Bool) {
         self.id = id
         self.name = name
         self.members = members
+        self.isLarge = isLarge
     }
 
 
@@ -16451,7 +16488,8 @@ public struct FfiConverterTypeMeshGroup: FfiConverterRustBuffer {
             try MeshGroup(
                 id: FfiConverterString.read(from: &buf),
                 name: FfiConverterString.read(from: &buf),
-                members: FfiConverterSequenceString.read(from: &buf)
+                members: FfiConverterSequenceString.read(from: &buf),
+                isLarge: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -16459,6 +16497,7 @@ public struct FfiConverterTypeMeshGroup: FfiConverterRustBuffer {
         FfiConverterString.write(value.id, into: &buf)
         FfiConverterString.write(value.name, into: &buf)
         FfiConverterSequenceString.write(value.members, into: &buf)
+        FfiConverterBool.write(value.isLarge, into: &buf)
     }
 }
 
@@ -27633,7 +27672,10 @@ public enum MeshEvent: Equatable, Hashable, Codable {
          */via: String?,
         /**
          * Hops it seems to have taken: nothing proves the number.
-         */hops: UInt8
+         */hops: UInt8,
+        /**
+         * What it was encrypted with, if there is a word for it.
+         */protection: MeshProtection?
     )
     /**
      * A step towards a call.
@@ -27811,7 +27853,7 @@ public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
         case 11: return .group(group: try FfiConverterString.read(from: &buf), creator: try FfiConverterString.read(from: &buf)
         )
 
-        case 12: return .groupMessage(group: try FfiConverterString.read(from: &buf), id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), unixMs: try FfiConverterUInt64.read(from: &buf), via: try FfiConverterOptionString.read(from: &buf), hops: try FfiConverterUInt8.read(from: &buf)
+        case 12: return .groupMessage(group: try FfiConverterString.read(from: &buf), id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), unixMs: try FfiConverterUInt64.read(from: &buf), via: try FfiConverterOptionString.read(from: &buf), hops: try FfiConverterUInt8.read(from: &buf), protection: try FfiConverterOptionTypeMeshProtection.read(from: &buf)
         )
 
         case 13: return .call(from: try FfiConverterString.read(from: &buf), signal: try FfiConverterData.read(from: &buf)
@@ -27925,7 +27967,7 @@ public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
             FfiConverterString.write(creator, into: &buf)
 
 
-        case let .groupMessage(group,id,from,text,unixMs,via,hops):
+        case let .groupMessage(group,id,from,text,unixMs,via,hops,protection):
             writeInt(&buf, Int32(12))
             FfiConverterString.write(group, into: &buf)
             FfiConverterString.write(id, into: &buf)
@@ -27934,6 +27976,7 @@ public struct FfiConverterTypeMeshEvent: FfiConverterRustBuffer {
             FfiConverterUInt64.write(unixMs, into: &buf)
             FfiConverterOptionString.write(via, into: &buf)
             FfiConverterUInt8.write(hops, into: &buf)
+            FfiConverterOptionTypeMeshProtection.write(protection, into: &buf)
 
 
         case let .call(from,signal):
@@ -28106,7 +28149,7 @@ public func FfiConverterTypeMeshFileEnd_lower(_ value: MeshFileEnd) -> RustBuffe
 
 
 /**
- * What a private message was encrypted with.
+ * What a private message, or one to a group, was encrypted with.
  */
 
 public enum MeshProtection: Equatable, Hashable, Codable, CaseIterable {
@@ -28119,6 +28162,14 @@ public enum MeshProtection: Equatable, Hashable, Codable, CaseIterable {
      * A key of its own, which is gone once it is read.
      */
     case ratchet
+    /**
+     * The key of a group, which all of its members have until it changes.
+     */
+    case groupKey
+    /**
+     * The key of who wrote it, which moves on with each message: that of a large group.
+     */
+    case senderKey
 
 
 
@@ -28144,6 +28195,10 @@ public struct FfiConverterTypeMeshProtection: FfiConverterRustBuffer {
 
         case 2: return .ratchet
 
+        case 3: return .groupKey
+
+        case 4: return .senderKey
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -28158,6 +28213,14 @@ public struct FfiConverterTypeMeshProtection: FfiConverterRustBuffer {
 
         case .ratchet:
             writeInt(&buf, Int32(2))
+
+
+        case .groupKey:
+            writeInt(&buf, Int32(3))
+
+
+        case .senderKey:
+            writeInt(&buf, Int32(4))
 
         }
     }
@@ -34079,6 +34142,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group() != 29671) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_meshnode_create_large_group() != 41242) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_conversation() != 49740) {

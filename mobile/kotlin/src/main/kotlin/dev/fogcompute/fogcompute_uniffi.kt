@@ -1158,6 +1158,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_create_large_group(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_conversation(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_message(
@@ -1775,6 +1777,8 @@ internal object UniffiLib {
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_conversations(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(`ptr`: Long,`name`: RustBuffer.ByValue,`members`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_meshnode_create_large_group(`ptr`: Long,`name`: RustBuffer.ByValue,`members`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_meshnode_delete_conversation(`ptr`: Long,`conversation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -2689,6 +2693,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_create_group() and 0xFFFF) != 29671) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_create_large_group() and 0xFFFF) != 41242) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_meshnode_delete_conversation() and 0xFFFF) != 49740) {
@@ -10665,6 +10672,16 @@ public interface MeshNodeInterface {
     fun `createGroup`(`name`: kotlin.String, `members`: List<kotlin.String>): kotlin.String
 
     /**
+     * Makes a group of up to 255, each of whom writes under a key of its own; returns its identifier. All
+     * have to be of this library; they are told when they are there. It is changed, written to and left
+     * as any other.
+     *
+     * # Errors
+     * [`FogError::NotUnderstood`], and those of [`MeshNode::create_group`].
+     */
+    fun `createLargeGroup`(`name`: kotlin.String, `members`: List<kotlin.String>): kotlin.String
+
+    /**
      * Deletes what a conversation has in the history; gives how many messages that were.
      *
      * # Errors
@@ -11137,6 +11154,30 @@ open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
     callWithHandle {
     uniffiRustCallWithError(FogException) { _status ->
     UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_create_group(
+        it,
+
+        FfiConverterString.lower(`name`),
+        FfiConverterSequenceString.lower(`members`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Makes a group of up to 255, each of whom writes under a key of its own; returns its identifier. All
+     * have to be of this library; they are told when they are there. It is changed, written to and left
+     * as any other.
+     *
+     * # Errors
+     * [`FogError::NotUnderstood`], and those of [`MeshNode::create_group`].
+     */
+    @Throws(FogException::class)override fun `createLargeGroup`(`name`: kotlin.String, `members`: List<kotlin.String>): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_meshnode_create_large_group(
         it,
 
         FfiConverterString.lower(`name`),
@@ -23235,6 +23276,11 @@ data class MeshGroup (
      * Who is in it, the one who made it first.
      */
     val `members`: List<kotlin.String>
+    ,
+    /**
+     * Whether each writes under a key of its own.
+     */
+    val `isLarge`: kotlin.Boolean
 
 ){
 
@@ -23254,19 +23300,22 @@ public object FfiConverterTypeMeshGroup: FfiConverterRustBuffer<MeshGroup> {
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterSequenceString.read(buf),
+            FfiConverterBoolean.read(buf),
         )
     }
 
     override fun allocationSize(value: MeshGroup) = (
             FfiConverterString.allocationSize(value.`id`) +
             FfiConverterString.allocationSize(value.`name`) +
-            FfiConverterSequenceString.allocationSize(value.`members`)
+            FfiConverterSequenceString.allocationSize(value.`members`) +
+            FfiConverterBoolean.allocationSize(value.`isLarge`)
     )
 
     override fun write(value: MeshGroup, buf: ByteBuffer) {
             FfiConverterString.write(value.`id`, buf)
             FfiConverterString.write(value.`name`, buf)
             FfiConverterSequenceString.write(value.`members`, buf)
+            FfiConverterBoolean.write(value.`isLarge`, buf)
     }
 }
 
@@ -32281,7 +32330,11 @@ sealed class MeshEvent {
         /**
          * Hops it seems to have taken: nothing proves the number.
          */
-        val `hops`: kotlin.UByte) : MeshEvent()
+        val `hops`: kotlin.UByte,
+        /**
+         * What it was encrypted with, if there is a word for it.
+         */
+        val `protection`: dev.fogcompute.MeshProtection?) : MeshEvent()
 
     {
 
@@ -32567,6 +32620,7 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 FfiConverterULong.read(buf),
                 FfiConverterOptionalString.read(buf),
                 FfiConverterUByte.read(buf),
+                FfiConverterOptionalTypeMeshProtection.read(buf),
                 )
             13 -> MeshEvent.Call(
                 FfiConverterString.read(buf),
@@ -32723,6 +32777,7 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 + FfiConverterULong.allocationSize(value.`unixMs`)
                 + FfiConverterOptionalString.allocationSize(value.`via`)
                 + FfiConverterUByte.allocationSize(value.`hops`)
+                + FfiConverterOptionalTypeMeshProtection.allocationSize(value.`protection`)
             )
         }
         is MeshEvent.Call -> {
@@ -32896,6 +32951,7 @@ public object FfiConverterTypeMeshEvent : FfiConverterRustBuffer<MeshEvent>{
                 FfiConverterULong.write(value.`unixMs`, buf)
                 FfiConverterOptionalString.write(value.`via`, buf)
                 FfiConverterUByte.write(value.`hops`, buf)
+                FfiConverterOptionalTypeMeshProtection.write(value.`protection`, buf)
                 Unit
             }
             is MeshEvent.Call -> {
@@ -33020,7 +33076,7 @@ public object FfiConverterTypeMeshFileEnd: FfiConverterRustBuffer<MeshFileEnd> {
 
 
 /**
- * What a private message was encrypted with.
+ * What a private message, or one to a group, was encrypted with.
  */
 
 enum class MeshProtection {
@@ -33032,7 +33088,15 @@ enum class MeshProtection {
     /**
      * A key of its own, which is gone once it is read.
      */
-    RATCHET;
+    RATCHET,
+    /**
+     * The key of a group, which all of its members have until it changes.
+     */
+    GROUP_KEY,
+    /**
+     * The key of who wrote it, which moves on with each message: that of a large group.
+     */
+    SENDER_KEY;
 
 
 
