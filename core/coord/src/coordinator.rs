@@ -38,8 +38,8 @@ use crate::routing::{Capacity, Request, Router, Strategy};
 use crate::task::{TASK_CPU_MILLIS, Task, speed};
 use crate::topology::{History, Snapshot};
 
-/// Most tasks that may be open at once, over all jobs.
-pub const OPEN_TASKS_MAX: usize = 10 * JOB_TASKS_MAX;
+/// Most tasks that may be open at once, over all jobs: 128,000.
+pub const OPEN_TASKS_MAX: usize = 16 * JOB_TASKS_MAX;
 
 /// Most tasks that have ended and are still remembered. Of older ones the host's store knows more;
 /// their ids stay taken, because the ledger remembers them.
