@@ -1,5 +1,7 @@
 //! The coordinator's state machine.
 
+mod waiting;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -37,6 +39,8 @@ use crate::registry::{
 use crate::routing::{Capacity, Request, Router, Strategy};
 use crate::task::{TASK_CPU_MILLIS, Task, speed};
 use crate::topology::{History, Snapshot};
+
+pub use self::waiting::{WAITING_MAX, WaitReason, Waiting};
 
 /// Most tasks that may be open at once, over all jobs: 128,000.
 pub const OPEN_TASKS_MAX: usize = 16 * JOB_TASKS_MAX;

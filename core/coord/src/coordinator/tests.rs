@@ -4,7 +4,7 @@ use crate::index::SHOWN_MAX;
 use crate::job::TaskOrder;
 use crate::journal::MemoryJournal;
 use crate::kind::{PrivacyLevel, Status};
-use crate::routing::Obstacle;
+use crate::routing::{Obstacle, Unroutable};
 use fogcompute_base::{AccountId, TransferId};
 use fogcompute_exec::{Limits, TaskError, TransitionError, Usage};
 use fogcompute_ledger::{Book, LedgerError, Limits as AccountLimits, Operation, Receipt};
@@ -1218,6 +1218,76 @@ fn a_task_that_no_node_could_ever_take_is_refused_with_the_nearest_miss() {
         // Nothing is reserved for it.
         assert_eq!(world.available(), ENDOWMENT - 1_000);
     }
+}
+
+/// No command said why a task waits: one that no node could take looked like one that was next.
+#[test]
+fn a_task_that_waits_says_why() {
+    for config in [routed(Strategy::LeastLoaded), config()] {
+        let mut world = World::with(config);
+        let why = |world: &World, job: u8| -> Vec<_> {
+            let told = world.coordinator.waiting(job_id(job)).into_iter();
+            told.map(|it| (it.task, it.tasks, it.reason)).collect()
+        };
+        world
+            .submit(1, vec![order(1), order_with_memory(2, 65 * MIB), order(3)])
+            .unwrap();
+        assert_eq!(
+            why(&world, 1),
+            [
+                (id(1), 2, WaitReason::NoNode),
+                (id(2), 1, WaitReason::NoNode)
+            ]
+        );
+        assert_eq!(why(&world, 2), []);
+        let asleep = Offer {
+            cpu_millis: 0,
+            ..OFFER
+        };
+        world.register(A, asleep);
+        let nothing = WaitReason::NothingLent { nodes: 1 };
+        assert_eq!(why(&world, 1)[0], (id(1), 2, nothing));
+        world.heartbeat(A, OFFER).unwrap();
+        let held = Obstacle::Memory {
+            bytes: 64 * MIB,
+            needed: 65 * MIB,
+        };
+        let misses = WaitReason::NoFit(Unroutable {
+            nodes: 1,
+            nearest: Some((A, held)),
+        });
+        // The first runs, the last waits for it, and the one that fits nowhere is before that.
+        let told = why(&world, 1);
+        assert_eq!(told[0], (id(2), 1, misses));
+        assert_eq!(told[1], (id(3), 1, WaitReason::Busy { before: 1 }));
+        world.call(|rules, host| rules.drain(A, host));
+        let leaving = Obstacle::Status {
+            status: Status::Draining,
+        };
+        let leaving = WaitReason::NoFit(Unroutable {
+            nodes: 1,
+            nearest: Some((A, leaving)),
+        });
+        assert_eq!(why(&world, 1)[1], (id(3), 1, leaving));
+        world.call(|rules, host| rules.undrain(A, host));
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        world.call(Coordinator::hold);
+        world.submit(4, orders([4])).unwrap();
+        assert_eq!(why(&world, 4), [(id(4), 1, WaitReason::NoMixnet)]);
+        world.journal.full = true;
+        world.call(|rules, host| rules.cancel(id(4), host)).unwrap();
+        assert_eq!(why(&world, 1)[0].2, WaitReason::Stalled);
+    }
+}
+
+#[test]
+fn of_a_job_of_many_kinds_of_tasks_the_first_are_told() {
+    let mut world = World::with(routed(Strategy::LeastLoaded));
+    let kinds = (1..=WAITING_MAX as u8 + 1).map(|task| order_with_memory(task, u64::from(task)));
+    world.submit(1, kinds.collect()).unwrap();
+    let told = world.coordinator.waiting(job_id(1));
+    assert_eq!(told.len(), WAITING_MAX);
+    assert_eq!(told[0].task, id(1));
 }
 
 #[test]
