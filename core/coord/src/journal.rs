@@ -228,6 +228,7 @@ impl JobSummary {
         match state {
             TaskState::Succeeded => self.succeeded += 1,
             TaskState::Failed => self.failed += 1,
+            TaskState::Cancelled => self.cancelled += 1,
             _ => self.lost += 1,
         }
         self.open -= 1;
