@@ -34,6 +34,8 @@ const C: NodeId = NodeId::from_bytes([3; 32]);
 struct Till {
     book: Book,
     shut: bool,
+    /// How many batches each group had.
+    groups: Vec<usize>,
 }
 
 #[derive(Debug, Error, PartialEq)]
@@ -52,6 +54,16 @@ impl Bank for Till {
             return Err(TillError::Shut);
         }
         Ok(self.book.execute(batch, now)?)
+    }
+
+    fn execute_group(
+        &mut self,
+        batches: Vec<Vec<Operation>>,
+        now: UnixMillis,
+    ) -> Vec<Result<Vec<Receipt>, TillError>> {
+        self.groups.push(batches.len());
+        let batches = batches.iter();
+        batches.map(|batch| self.execute(batch, now)).collect()
     }
 
     fn is_reserved(&self, id: TransferId) -> Result<bool, TillError> {
@@ -126,7 +138,11 @@ impl World {
             .unwrap();
         Self {
             coordinator: Coordinator::new(config).unwrap(),
-            till: Till { book, shut: false },
+            till: Till {
+                book,
+                shut: false,
+                groups: Vec::new(),
+            },
             journal: Paper::default(),
             flushed: Ok(()),
             rng: ChaCha8Rng::seed_from_u64(1),
@@ -789,7 +805,8 @@ fn open_tasks_have_a_limit() {
         privacy: PrivacyLevel::Private,
         tasks: orders([1, 2]),
     };
-    let refused: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
+    let refused: Result<(), SubmitError<TillError>> =
+        world.coordinator.check_job(&job, &mut Together::default());
     assert!(matches!(
         refused,
         Err(SubmitError::Shed(shed)) if shed.open == watermark - 1 && shed.watermark == watermark
@@ -799,10 +816,13 @@ fn open_tasks_have_a_limit() {
         priority: Priority::High,
         ..job.clone()
     };
-    let admitted: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&urgent);
+    let admitted: Result<(), SubmitError<TillError>> = world
+        .coordinator
+        .check_job(&urgent, &mut Together::default());
     assert!(admitted.is_ok());
     world.coordinator.open -= 1;
-    let admitted: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
+    let admitted: Result<(), SubmitError<TillError>> =
+        world.coordinator.check_job(&job, &mut Together::default());
     assert!(admitted.is_ok());
 }
 
@@ -873,7 +893,7 @@ fn a_cancelled_task_keeps_its_slot_until_its_node_lets_go() {
         Err(ReportError::Transition(TransitionError::Ended { .. }))
     ));
     assert_eq!(world.dispatched(), [(A, id(3), 1)]);
-    assert_eq!(world.summary(1).lost, 2);
+    assert_eq!((world.summary(1).lost, world.summary(1).cancelled), (0, 2));
     // Nobody else can free the slot that is taken now.
     assert!(world.report(B, 3, 1, done(FUEL)).is_err());
     assert!(world.report(A, 3, 2, done(FUEL)).is_err());
@@ -1278,6 +1298,42 @@ fn a_task_that_waits_says_why() {
         world.call(|rules, host| rules.cancel(id(4), host)).unwrap();
         assert_eq!(why(&world, 1)[0].2, WaitReason::Stalled);
     }
+}
+
+/// Each of many jobs that came at once had waited for the ledger's disk by itself.
+#[test]
+fn jobs_that_come_together_ask_the_ledger_once_and_are_refused_apart() {
+    let mut world = World::new();
+    let job = |number: u8, tasks: Vec<TaskOrder>| JobSpec {
+        id: job_id(number),
+        owner: OWNER,
+        priority: Priority::Normal,
+        privacy: PrivacyLevel::Private,
+        tasks,
+    };
+    let dear = TaskOrder {
+        price_max: Amount(ENDOWMENT),
+        ..order(3)
+    };
+    let jobs = vec![
+        job(1, orders([1])),
+        job(2, vec![]),
+        job(3, vec![dear]),
+        job(1, orders([4])),
+        job(5, orders([1])),
+        job(6, orders([6, 7])),
+    ];
+    let admitted = world.call(|rules, host| rules.submit_all(jobs, host));
+    assert_eq!(world.till.groups, [3]);
+    assert_eq!(admitted[0], Ok(()));
+    assert_eq!(admitted[1], Err(SubmitError::NoTasks { job: job_id(2) }));
+    assert!(matches!(admitted[2], Err(SubmitError::Bank(_))));
+    assert_eq!(admitted[3], Err(SubmitError::KnownJob { job: job_id(1) }));
+    assert_eq!(admitted[4], Err(SubmitError::KnownTask { task: id(1) }));
+    assert_eq!(admitted[5], Ok(()));
+    assert_eq!(world.available(), ENDOWMENT - 3_000);
+    let metrics = world.coordinator.metrics();
+    assert_eq!((metrics.jobs_admitted, metrics.jobs_refused), (2, 4));
 }
 
 #[test]
