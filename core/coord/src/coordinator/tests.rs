@@ -1339,7 +1339,8 @@ fn jobs_that_come_together_ask_the_ledger_once_and_are_refused_apart() {
 #[test]
 fn of_a_job_of_many_kinds_of_tasks_the_first_are_told() {
     let mut world = World::with(routed(Strategy::LeastLoaded));
-    let kinds = (1..=WAITING_MAX as u8 + 1).map(|task| order_with_memory(task, u64::from(task)));
+    let kinds =
+        (1..=WAITING_MAX as u8 + 1).map(|task| order_with_memory(task, u64::from(task) * MIB));
     world.submit(1, kinds.collect()).unwrap();
     let told = world.coordinator.waiting(job_id(1));
     assert_eq!(told.len(), WAITING_MAX);
