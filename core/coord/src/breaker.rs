@@ -1,5 +1,6 @@
 //! A circuit breaker: who fails again and again is left alone for a while.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fogcompute_base::Instant;
@@ -107,7 +108,8 @@ enum State {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Breaker {
-    config: BreakerConfig,
+    /// The same for all nodes of a fog.
+    config: Arc<BreakerConfig>,
     state: State,
     /// How long it is open the next time.
     pause: Duration,
@@ -120,7 +122,7 @@ impl Breaker {
     ///
     /// # Errors
     /// [`BreakerConfigError`].
-    pub const fn new(config: BreakerConfig) -> Result<Self, BreakerConfigError> {
+    pub fn new(config: BreakerConfig) -> Result<Self, BreakerConfigError> {
         if config.failures == 0 {
             return Err(BreakerConfigError::NoFailures);
         }
@@ -136,12 +138,22 @@ impl Breaker {
                 max: config.pause_max,
             });
         }
-        Ok(Self {
+        Ok(Self::with(Arc::new(config)))
+    }
+
+    /// A closed breaker that behaves as this one does, for another node. How they behave is kept once.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::with(Arc::clone(&self.config))
+    }
+
+    fn with(config: Arc<BreakerConfig>) -> Self {
+        Self {
+            pause: config.pause,
             config,
             state: State::Closed { failures: 0 },
-            pause: config.pause,
             era: 0,
-        })
+        }
     }
 
     /// What it does at `now`.
@@ -187,7 +199,7 @@ impl Breaker {
     }
 
     /// It went well.
-    pub const fn succeeded(&mut self, permit: Permit) {
+    pub fn succeeded(&mut self, permit: Permit) {
         if permit.era != self.era {
             return;
         }

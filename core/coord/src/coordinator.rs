@@ -16,7 +16,7 @@ use fogcompute_exec::{
 use fogcompute_ledger::{Amount, Operation, Receipt};
 use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::{
-    self as placement, Constraint, Instance, PlacementError, Preference, Reputation, Sharing,
+    self as placement, Constraint, Instance, PlacementError, Preference, Sharing,
 };
 
 use crate::admission::Watermarks;
@@ -234,8 +234,8 @@ impl Coordinator {
                 limit: ATTEMPTS_MAX,
             });
         }
-        Detector::new(config.detector, Instant::ZERO)?;
-        Breaker::new(config.breaker)?;
+        let detector = Detector::new(config.detector, Instant::ZERO)?;
+        let breaker = Breaker::new(config.breaker)?;
         if config.lease_min.is_zero() {
             return Err(ConfigError::NoLease);
         }
@@ -250,7 +250,7 @@ impl Coordinator {
         };
         let router = strategy.map(Strategy::router);
         Ok(Self {
-            registry: Registry::new(config.detector, config.breaker, strategy),
+            registry: Registry::new(detector, breaker, strategy),
             config,
             router,
             jobs: BTreeMap::new(),
@@ -1254,11 +1254,8 @@ impl Coordinator {
             known.hear(host.now);
             // A task that fails on every node says nothing about this one.
             if succeeded {
-                record(&mut known.reputation, true);
-                self.records.push(Record::Node {
-                    node,
-                    reputation: known.reputation,
-                });
+                let reputation = known.record(true);
+                self.records.push(Record::Node { node, reputation });
             }
         });
         let result = Some(report.result.clone());
@@ -1531,11 +1528,8 @@ impl Coordinator {
                 .is_some_and(|until| pause != Some(until));
             self.metrics.breakers_opened += u64::from(opened);
             if begun {
-                record(&mut known.reputation, false);
-                self.records.push(Record::Node {
-                    node,
-                    reputation: known.reputation,
-                });
+                let reputation = known.record(false);
+                self.records.push(Record::Node { node, reputation });
             }
         });
         self.withheld.push_back(Event::AttemptLost {
@@ -2006,7 +2000,7 @@ impl Coordinator {
                 placement::Node {
                     speed: speed(offer),
                     latency_ms: offer.latency_ms,
-                    trust: node.reputation.lower_bound(),
+                    trust: node.trust(),
                     price_per_cpu_second: u64::try_from(per_second.0).unwrap_or(u64::MAX),
                     ..placement::Node::new(*id, offer.cpu_millis, offer.memory_bytes)
                 }
@@ -2349,12 +2343,6 @@ fn blame_cost(mut error: PlacementError) -> PlacementError {
         nearest_fails.dedup();
     }
     error
-}
-
-/// Counts one outcome. Weight 1 is valid, so this cannot fail.
-fn record(reputation: &mut Reputation, success: bool) {
-    let recorded = reputation.record(success, 1.0);
-    debug_assert!(recorded.is_ok(), "a weight of 1 is valid");
 }
 
 #[cfg(test)]

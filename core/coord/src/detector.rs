@@ -1,6 +1,7 @@
 //! Whether a node is still there.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fogcompute_base::Instant;
@@ -152,15 +153,22 @@ pub enum Health {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Detector {
-    config: DetectorConfig,
-    /// How many deviations after the mean the threshold is reached.
-    deviations: f64,
+    /// The same for all nodes of a fog.
+    judgement: Arc<Judgement>,
     /// Milliseconds, the last one at the back.
     window: VecDeque<u32>,
     /// When the silence began that counts: the last heartbeat, or later by as long as nobody listened.
     silent_since: Instant,
     /// The last call.
     run: Instant,
+}
+
+/// By what a detector judges.
+#[derive(Debug)]
+struct Judgement {
+    config: DetectorConfig,
+    /// How many deviations after the mean the threshold is reached.
+    deviations: f64,
 }
 
 impl Detector {
@@ -170,13 +178,24 @@ impl Detector {
     /// [`DetectorConfigError`].
     pub fn new(config: DetectorConfig, now: Instant) -> Result<Self, DetectorConfigError> {
         config.check()?;
-        Ok(Self {
-            config,
-            deviations: deviations_at(config.threshold),
+        let deviations = deviations_at(config.threshold);
+        Ok(Self::with(Arc::new(Judgement { config, deviations }), now))
+    }
+
+    /// A detector that judges as this one does, for another node that was heard of now. What both
+    /// judge by is kept once.
+    #[must_use]
+    pub fn another(&self, now: Instant) -> Self {
+        Self::with(Arc::clone(&self.judgement), now)
+    }
+
+    const fn with(judgement: Arc<Judgement>, now: Instant) -> Self {
+        Self {
+            judgement,
             window: VecDeque::new(),
             silent_since: now,
             run: now,
-        })
+        }
     }
 
     /// The node gave a sign of life. It is alive, whatever it was.
@@ -184,7 +203,7 @@ impl Detector {
         // What nobody listened to, and how long a dead node was away, says nothing of its rhythm.
         if !self.is_late(now) && now < self.dead_at() {
             let millis = now.duration_since(self.silent_since).as_millis();
-            if self.window.len() == self.config.window {
+            if self.window.len() == self.judgement.config.window {
                 self.window.pop_front();
             }
             self.window
@@ -234,7 +253,7 @@ impl Detector {
     /// Whether the detector was not run when it had asked for it.
     fn is_late(&self, now: Instant) -> bool {
         self.poll_timeout()
-            .is_some_and(|due| now > due + self.config.slack)
+            .is_some_and(|due| now > due + self.judgement.config.slack)
     }
 
     fn silence_began(&self, now: Instant) -> Instant {
@@ -246,13 +265,13 @@ impl Detector {
     }
 
     fn dead_at(&self) -> Instant {
-        self.silent_since + self.config.timeout
+        self.silent_since + self.judgement.config.timeout
     }
 
     fn suspect_at(&self) -> Instant {
         let (mean, deviation) = self.rhythm();
-        let seconds = mean + self.deviations * deviation;
-        let longest = self.config.timeout;
+        let seconds = mean + self.judgement.deviations * deviation;
+        let longest = self.judgement.config.timeout;
         // A rhythm that is slower than the timeout leaves no time for suspicion.
         let silence = Duration::try_from_secs_f64(seconds).unwrap_or(longest);
         self.silent_since + silence.min(longest)
@@ -269,8 +288,8 @@ impl Detector {
         let deviation = (spread as f64).sqrt() / count as f64 / 1_000.0;
         let mean = sum as f64 / count as f64 / 1_000.0;
         (
-            mean.max(self.config.interval.as_secs_f64()),
-            deviation.max(self.config.deviation_min.as_secs_f64()),
+            mean.max(self.judgement.config.interval.as_secs_f64()),
+            deviation.max(self.judgement.config.deviation_min.as_secs_f64()),
         )
     }
 }
@@ -317,6 +336,19 @@ mod tests {
             detector.heard(at(second));
         }
         detector
+    }
+
+    #[test]
+    fn another_judges_alike_and_remembers_nothing() {
+        let mut slow = fresh();
+        for second in (40..=800).step_by(40) {
+            slow.heard(at(second));
+        }
+        let other = slow.another(at(800));
+        let new = Detector::new(DetectorConfig::default(), at(800)).unwrap();
+        assert_eq!(other.poll_timeout(), new.poll_timeout());
+        assert_eq!(other.phi(at(850)).to_bits(), new.phi(at(850)).to_bits());
+        assert!(slow.phi(at(850)) < other.phi(at(850)));
     }
 
     #[test]

@@ -317,8 +317,8 @@ impl Index {
                     };
                     // Whoever is drawn is taken as often as its weight says, so that of those who
                     // are taken each is in proportion to its weight.
-                    let taken = strategy == Strategy::Random
-                        || unit(rng) < lottery_weight(node.reputation.lower_bound());
+                    let taken =
+                        strategy == Strategy::Random || unit(rng) < lottery_weight(node.trust());
                     if taken && fits(&id) {
                         return show(&mut std::iter::once(id), rng);
                     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use fogcompute_base::limits::NODES_MAX;
@@ -11,9 +12,9 @@ use fogcompute_ledger::Amount;
 use fogcompute_schedule::{NODES_MAX as PLACEMENT_NODES_MAX, Reputation};
 use thiserror::Error;
 
-use crate::breaker::{Breaker, BreakerConfig, Permit};
+use crate::breaker::{Breaker, Permit};
 use crate::coordinates::Coordinate;
-use crate::detector::{Detector, DetectorConfig};
+use crate::detector::Detector;
 use crate::index::Index;
 use crate::journal::StoredNode;
 use crate::kind::{NodeKind, Status};
@@ -179,7 +180,9 @@ const MODULES_MAX: usize = 32;
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub offer: Offer,
-    pub reputation: Reputation,
+    reputation: Reputation,
+    /// The lower bound of that, which takes microseconds and is asked of many nodes for each task.
+    trust: OnceLock<f64>,
     pub heard: Instant,
     pub detector: Detector,
     pub breaker: Breaker,
@@ -228,6 +231,19 @@ impl Node {
         } else {
             Status::Active
         }
+    }
+
+    /// The probability of success that it exceeds with 95 % certainty.
+    pub(crate) fn trust(&self) -> f64 {
+        *self.trust.get_or_init(|| self.reputation.lower_bound())
+    }
+
+    /// Counts the outcome of an attempt. Returns what is then known of its reliability.
+    pub(crate) fn record(&mut self, success: bool) -> Reputation {
+        let recorded = self.reputation.record(success, 1.0);
+        debug_assert!(recorded.is_ok(), "a weight of 1 is valid");
+        self.trust.take();
+        self.reputation
     }
 
     /// Whether it may get tasks, as far as it has room.
@@ -336,7 +352,7 @@ impl Node {
             running: self.running.len() - self.ahead.len(),
             waiting: self.waiting.len() + self.ahead.len(),
             price_per_gigafuel: self.offer.price_per_gigafuel,
-            trust: self.reputation.lower_bound(),
+            trust: self.trust(),
             latency_ms: self.distance_ms(),
             // Every task reaches its node through it.
             mixnet: true,
@@ -406,6 +422,13 @@ impl Node {
             self.ahead_fuel -= u128::from(held.fuel_estimate);
         } else {
             self.held_bytes -= u128::from(held.memory_bytes);
+        }
+        if self.running.is_empty() {
+            // An emptied map keeps a leaf with room for eleven attempts, and an emptied queue all that
+            // it ever had: more than the rest of what is known of a node.
+            self.running = BTreeMap::new();
+            self.leases = BTreeSet::new();
+            self.ahead = VecDeque::new();
         }
     }
 
@@ -478,17 +501,14 @@ pub(crate) struct Registry {
     /// Changed through [`Registry::update`] only, so that the index is true.
     nodes: BTreeMap<NodeId, Node>,
     index: Index,
-    detector: DetectorConfig,
-    breaker: BreakerConfig,
+    /// Of nobody: those of the nodes judge as these do.
+    detector: Detector,
+    breaker: Breaker,
 }
 
 impl Registry {
-    /// A registry without nodes. Both configurations are valid.
-    pub(crate) fn new(
-        detector: DetectorConfig,
-        breaker: BreakerConfig,
-        strategy: Option<Strategy>,
-    ) -> Self {
+    /// A registry without nodes, which watches them as this detector and this breaker do.
+    pub(crate) fn new(detector: Detector, breaker: Breaker, strategy: Option<Strategy>) -> Self {
         Self {
             nodes: BTreeMap::new(),
             index: Index::new(strategy),
@@ -501,11 +521,10 @@ impl Registry {
         Node {
             offer,
             reputation,
+            trust: OnceLock::new(),
             heard: now,
-            detector: Detector::new(self.detector, now)
-                .expect("the coordinator has checked its configuration"),
-            breaker: Breaker::new(self.breaker)
-                .expect("the coordinator has checked its configuration"),
+            detector: self.detector.another(now),
+            breaker: self.breaker.another(),
             lost,
             suspect: false,
             barred: false,
@@ -646,6 +665,8 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::BreakerConfig;
+    use crate::detector::DetectorConfig;
 
     const OFFER: Offer = Offer {
         cpu_millis: 2_000,
@@ -720,8 +741,9 @@ mod tests {
     }
 
     fn registry() -> Registry {
-        let (detector, breaker) = (DetectorConfig::default(), BreakerConfig::default());
-        Registry::new(detector, breaker, None)
+        let detector = Detector::new(DetectorConfig::default(), Instant::ZERO);
+        let breaker = Breaker::new(BreakerConfig::default());
+        Registry::new(detector.unwrap(), breaker.unwrap(), None)
     }
 
     fn fresh(offer: Offer) -> Node {
@@ -866,13 +888,41 @@ mod tests {
     }
 
     #[test]
+    fn trust_is_that_of_the_reputation_as_it_is_now() {
+        let mut node = fresh(OFFER);
+        for success in [true, true, false, true] {
+            let before = node.trust();
+            let reputation = node.record(success);
+            assert_eq!(node.trust().to_bits(), reputation.lower_bound().to_bits());
+            assert_eq!(node.trust() > before, success);
+        }
+    }
+
+    #[test]
+    fn a_node_that_did_its_tasks_keeps_no_room_for_them() {
+        let mut node = fresh(OFFER);
+        let task = |number: u8| TaskId::from_bytes([number; 16]);
+        for number in 0..100 {
+            let ahead = Attempt {
+                ahead: number > 1,
+                ..attempt(1, 1)
+            };
+            node.begin(task(number), ahead);
+        }
+        assert!(node.ahead.capacity() > 0);
+        for number in 0..100 {
+            assert!(node.free_slot(task(number), 1, Outcome::Nothing, Instant::ZERO));
+        }
+        assert_eq!(node.ahead.capacity(), 0);
+    }
+
+    #[test]
     fn a_node_that_comes_back_keeps_its_reputation() {
         let mut registry = registry();
         registry.insert(node(1), OFFER, Instant::ZERO);
         let reputation = registry.update(node(1), |known| {
-            known.reputation.record(true, 1.0).unwrap();
             known.lost = true;
-            known.reputation
+            known.record(true)
         });
         let offer = Offer {
             cpu_millis: 0,
