@@ -972,8 +972,9 @@ impl Coordinator {
         job: JobSpec,
         host: &mut Host<'_, B, R>,
     ) -> Result<(), SubmitError<B::Error>> {
-        let mut admitted = self.submit_all(vec![job], host);
-        admitted.pop().expect("there is one result for each job")
+        let admitted = self.admit_all(vec![job], host);
+        let mut admitted = admitted.into_iter();
+        next(&mut admitted)
     }
 
     /// Jobs come in together: each is admitted or refused as if it came after those before it, and
@@ -983,6 +984,14 @@ impl Coordinator {
     /// # Errors
     /// For each job as [`Coordinator::submit`].
     pub fn submit_all<B: Bank, R: Rng>(
+        &mut self,
+        jobs: Vec<JobSpec>,
+        host: &mut Host<'_, B, R>,
+    ) -> Vec<Result<(), SubmitError<B::Error>>> {
+        self.admit_all(jobs, host)
+    }
+
+    fn admit_all<B: Bank, R: Rng>(
         &mut self,
         jobs: Vec<JobSpec>,
         host: &mut Host<'_, B, R>,
@@ -1008,8 +1017,8 @@ impl Coordinator {
         .into_iter();
         let admitted = checked.into_iter().map(|job| {
             let admitted = job.and_then(|job| {
-                let receipts = receipts.next().expect("there is one result for each batch");
-                self.admit(job, &receipts.map_err(SubmitError::Bank)?, host)
+                let receipts = next(&mut receipts).map_err(SubmitError::Bank)?;
+                self.admit(job, &receipts, host)
             });
             match &admitted {
                 Ok(()) => self.metrics.jobs_admitted += 1,
@@ -2292,6 +2301,13 @@ impl Coordinator {
         }
         Ok(())
     }
+}
+
+/// The next of results of which there is one for each thing that was asked.
+fn next<T>(results: &mut impl Iterator<Item = T>) -> T {
+    results
+        .next()
+        .expect("there is one result for each that was asked")
 }
 
 /// What a task takes up: one whole processor, and its memory.

@@ -13,6 +13,10 @@ use crate::job::{JobSpec, JobSummary};
 use crate::kind::PrivacyLevel;
 
 /// One thing that happened, in the words a store keeps it in.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are of the largest variant, the end of a task"
+)]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Record {

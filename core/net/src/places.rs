@@ -15,6 +15,13 @@ use crate::link::{LinkError, Purpose};
 
 type Key = (NodeId, Purpose);
 
+/// Links by whose they are, the oldest first. Nothing is ever sent: that the sender is dropped tells a link
+/// that it was replaced.
+type Taken = BTreeMap<Key, Vec<(u64, watch::Sender<()>)>>;
+
+/// Connections by where they come from, the oldest of each address first.
+type Waiting = BTreeMap<IpAddr, VecDeque<(u64, AbortHandle)>>;
+
 /// The places for links that peers open. A peer has one for each purpose: whoever holds its key
 /// and comes again takes the place of the link that was there. Of control links it may have two: then
 /// whoever comes takes the place of the newer one.
@@ -22,8 +29,7 @@ pub(crate) struct Places {
     slots: Arc<Semaphore>,
     numbers: AtomicU64,
     control_per_peer_max: usize,
-    // Nothing is ever sent: that the sender is dropped tells a link that it was replaced.
-    taken: Mutex<BTreeMap<Key, Vec<(u64, watch::Sender<()>)>>>,
+    taken: Mutex<Taken>,
 }
 
 /// Connections that have not finished their handshake, by where they come from. Whoever opens many
@@ -31,8 +37,7 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct Doorstep {
     per_address_max: usize,
-    /// The oldest of each address first.
-    waiting: Mutex<BTreeMap<IpAddr, VecDeque<(u64, AbortHandle)>>>,
+    waiting: Mutex<Waiting>,
     /// Those that had to go.
     displaced: AtomicU64,
 }
@@ -79,7 +84,7 @@ impl Doorstep {
         self.displaced.load(Ordering::Relaxed)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<IpAddr, VecDeque<(u64, AbortHandle)>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -166,7 +171,7 @@ impl Places {
         (place, attendance)
     }
 
-    fn taken(&self) -> MutexGuard<'_, BTreeMap<Key, Vec<(u64, watch::Sender<()>)>>> {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
