@@ -58,7 +58,8 @@ def test_errors_are_pickled() -> None:
 
 
 def test_what_lies_beneath_an_error_is_in_its_notes(tmp_path: Path) -> None:
-    f.Ledger.open(tmp_path / "ledger").close()
+    with f.Ledger.open(tmp_path / "ledger"):
+        pass
     with closing(sqlite3.connect(tmp_path / "ledger")) as connection:
         connection.execute("DROP TABLE batches")
     with pytest.raises(f.StorageError) as caught:
