@@ -2603,9 +2603,13 @@ typedef struct fog_fog_job {
    */
   uint64_t failed;
   /**
-   * Tasks that were cancelled or given up.
+   * Tasks that were given up after their last attempt.
    */
   uint64_t lost;
+  /**
+   * Tasks that were cancelled.
+   */
+  uint64_t cancelled;
   /**
    * Tasks that have not ended.
    */
@@ -2974,6 +2978,65 @@ typedef struct fog_fog_node_status {
  * @param message   what went wrong, for people, valid until the callback returns; empty if nothing
  */
 typedef void (*fog_fog_joined)(void *user_data, fog_status status, const char *message);
+
+/**
+ * How a coordinator runs. Fill it with fog_fog_coordinator_config_default() and change what should
+ * differ.
+ */
+typedef struct fog_fog_coordinator_config {
+  /**
+   * The address it accepts links at, of which port 0 is any that is free; NULL for 127.0.0.1:0.
+   */
+  const char *listen;
+  /**
+   * Mix layers that a task crosses on its way, 1 to 4.
+   */
+  uint8_t layers;
+  /**
+   * Mean delay at each mixnode, in milliseconds.
+   */
+  uint64_t delay_ms;
+  /**
+   * How tasks come to nodes: optimised, or the name of a way to route them; NULL for least_loaded.
+   */
+  const char *placement;
+  /**
+   * What its owner's account begins with, or NULL for a million credits. It counts at the first
+   * start, and must be the same or NULL later.
+   */
+  const struct fog_amount *endowment;
+  /**
+   * Most nodes, 1 to 4095.
+   */
+  size_t nodes_max;
+} fog_fog_coordinator_config;
+
+/**
+ * What a token grants. Fill it with fog_fog_token_terms_default() and change what should differ.
+ */
+typedef struct fog_fog_token_terms {
+  /**
+   * What it permits, of submit, cancel, query, drain and maintain, with commas between them; NULL for
+   * the first three.
+   */
+  const char *actions;
+  /**
+   * Most tasks that may be submitted with it.
+   */
+  uint64_t tasks_max;
+  /**
+   * Most that may be reserved for them.
+   */
+  struct fog_amount max_spend;
+  /**
+   * How long it is good, from now on, in milliseconds.
+   */
+  uint64_t valid_for_ms;
+  /**
+   * Who pays, or NULL for the coordinator's owner.
+   */
+  const char *account;
+} fog_fog_token_terms;
 
 /**
  * How a fog is made. Fill it with fog_fog_config_default() and change what should differ.
@@ -6197,17 +6260,33 @@ fog_status fog_fog_node_close(const struct fog_fog_node *node);
 void fog_fog_node_free(struct fog_fog_node *node);
 
 /**
- * Starts a coordinator whose tasks cross one mixnode and go to the least loaded node.
+ * Puts the usual configuration of a coordinator into a struct: tasks cross one mixnode and go to the
+ * least loaded node.
+ *
+ * Thread safety: any thread.
+ * @param out receives the configuration
+ */
+fog_status fog_fog_coordinator_config_default(struct fog_fog_coordinator_config *out);
+
+/**
+ * Puts the usual terms of a token into a struct: a million tasks, a thousand credits, 30 days.
+ *
+ * Thread safety: any thread.
+ * @param out receives the terms
+ */
+fog_status fog_fog_token_terms_default(struct fog_fog_token_terms *out);
+
+/**
+ * Starts a coordinator.
  *
  * Thread safety: any thread.
  * @param data   the folder for everything it knows; made if there is none
- * @param listen the address it accepts links at, of which port 0 is any that is free; NULL for
- *               127.0.0.1:0
+ * @param config how it runs, or NULL for the usual
  * @param out    receives the coordinator; free it with fog_fog_coordinator_free()
  * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_LISTEN, FOG_STATUS_NODE, and the codes of storage
  */
 fog_status fog_fog_coordinator_start(const char *data,
-                                     const char *listen,
+                                     const struct fog_fog_coordinator_config *config,
                                      struct fog_fog_coordinator **out);
 
 /**
@@ -6224,21 +6303,16 @@ fog_status fog_fog_coordinator_whereabouts(const struct fog_fog_coordinator *coo
 
 /**
  * Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
- * coordinator for what it grants, on its owner's account, for 30 days.
+ * coordinator for what it grants.
  *
  * Thread safety: any thread, at the same time as other calls but fog_fog_coordinator_free().
  * @param coordinator the coordinator
- * @param actions     what it permits, of submit, cancel, query, drain and maintain, with commas between
- *                    them; NULL for the first three
- * @param tasks_max   most tasks that may be submitted with it
- * @param max_spend   most that may be reserved for them
+ * @param terms       what it grants, or NULL for the usual
  * @param out         receives the token; free it with fog_string_free()
- * @return FOG_STATUS_INVALID_ARGUMENT
+ * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_CLOSED after fog_fog_coordinator_close()
  */
 fog_status fog_fog_coordinator_issue_token(const struct fog_fog_coordinator *coordinator,
-                                           const char *actions,
-                                           uint64_t tasks_max,
-                                           const struct fog_amount *max_spend,
+                                           const struct fog_fog_token_terms *terms,
                                            char **out);
 
 /**

@@ -517,6 +517,13 @@ inline std::uint64_t nanoseconds(std::chrono::nanoseconds duration) {
     return static_cast<std::uint64_t>(duration.count());
 }
 
+inline std::uint64_t milliseconds(std::chrono::milliseconds duration) {
+    if (duration.count() < 0) {
+        throw invalid_argument("a duration is negative");
+    }
+    return static_cast<std::uint64_t>(duration.count());
+}
+
 /// Ends a promise that the library owned: with a value, or with the exception of a status.
 template <class T, class Value>
 void fulfil(void *user_data, fog_status status, const char *message, Value &&set) noexcept {
@@ -5823,14 +5830,14 @@ public:
     explicit client(const std::string &token,
                     std::chrono::milliseconds patience = std::chrono::seconds(30))
         : handle_(detail::take<handle>([&](fog_fog_client **out) {
-              return fog_fog_client_new(token.c_str(), milliseconds(patience), out);
+              return fog_fog_client_new(token.c_str(), detail::milliseconds(patience), out);
           })) {}
 
     /// A client with the token in a file.
     static client open(const std::string &path,
                        std::chrono::milliseconds patience = std::chrono::seconds(30)) {
         return client(detail::take<handle>([&](fog_fog_client **out) {
-            return fog_fog_client_open(path.c_str(), milliseconds(patience), out);
+            return fog_fog_client_open(path.c_str(), detail::milliseconds(patience), out);
         }));
     }
 
@@ -5979,13 +5986,6 @@ private:
     using handle = detail::handle<fog_fog_client, fog_fog_client_free>;
     explicit client(handle raw) noexcept : handle_(std::move(raw)) {}
 
-    static std::uint64_t milliseconds(std::chrono::milliseconds patience) {
-        if (patience.count() < 0) {
-            throw invalid_argument("a duration is negative");
-        }
-        return static_cast<std::uint64_t>(patience.count());
-    }
-
     /// As many as there are: asked again with room for them while more come.
     template <class T, class Call>
     static std::vector<T> all(Call &&call) {
@@ -6078,13 +6078,54 @@ private:
     handle handle_;
 };
 
+/// How a coordinator runs.
+struct coordinator_config {
+    /// The address it accepts links at, of which port 0 is any that is free.
+    std::string listen = "127.0.0.1:0";
+    /// Mix layers that a task crosses on its way, 1 to 4.
+    std::uint8_t layers = 1;
+    /// Mean delay at each mixnode.
+    std::chrono::milliseconds delay = std::chrono::milliseconds(5);
+    /// How tasks come to nodes: optimised, or the name of a way to route them.
+    std::string placement = "least_loaded";
+    /// What its owner's account begins with; a million credits without. It counts at the first start.
+    std::optional<std::string> endowment = std::nullopt;
+    /// Most nodes, 1 to 4095.
+    std::size_t nodes_max = 256;
+};
+
+/// What a token grants.
+struct token_terms {
+    /// What it permits, with commas, of submit, cancel, query, drain and maintain.
+    std::string actions = "submit,cancel,query";
+    /// Most tasks that may be submitted with it.
+    std::uint64_t tasks_max = 1000000;
+    /// Most base units that may be reserved for them.
+    std::string max_spend = "1000000000000000000000";
+    /// How long it is good, from now on.
+    std::chrono::milliseconds valid_for = std::chrono::hours(24 * 30);
+    /// Who pays; the coordinator's owner without.
+    std::optional<std::string> account = std::nullopt;
+};
+
 /// The coordinator of a fog in this process. Made again with its folder it goes on.
 class coordinator {
 public:
     /// Starts a coordinator with its data in a folder.
-    explicit coordinator(const std::string &data, const std::string &listen = "127.0.0.1:0")
+    explicit coordinator(const std::string &data, const coordinator_config &config = {})
         : handle_(detail::take<handle>([&](fog_fog_coordinator **out) {
-              return fog_fog_coordinator_start(data.c_str(), listen.c_str(), out);
+              fog_amount endowment{};
+              fog_fog_coordinator_config raw{};
+              raw.listen = config.listen.c_str();
+              raw.layers = config.layers;
+              raw.delay_ms = detail::milliseconds(config.delay);
+              raw.placement = config.placement.c_str();
+              if (config.endowment) {
+                  endowment = detail::native_amount(*config.endowment, "endowment");
+                  raw.endowment = &endowment;
+              }
+              raw.nodes_max = config.nodes_max;
+              return fog_fog_coordinator_start(data.c_str(), &raw, out);
           })) {
         fog_node_id id{};
         char address[FOG_ADDRESS_SIZE];
@@ -6098,15 +6139,16 @@ public:
     /// Where it accepts links of nodes and submitters.
     const std::string &address() const noexcept { return address_; }
 
-    /// Issues a token for what is listed with commas, of submit, cancel, query, drain and maintain: the
-    /// text of a token's file.
-    std::string issue_token(const std::string &actions = "submit,cancel,query",
-                            std::uint64_t tasks_max = 1000000,
-                            const std::string &max_spend = "1000000000000000000000") const {
-        const fog_amount spend = detail::native_amount(max_spend, "max_spend");
+    /// Issues a token: the text of a token's file.
+    std::string issue_token(const token_terms &terms = {}) const {
+        fog_fog_token_terms raw{};
+        raw.actions = terms.actions.c_str();
+        raw.tasks_max = terms.tasks_max;
+        raw.max_spend = detail::native_amount(terms.max_spend, "max_spend");
+        raw.valid_for_ms = detail::milliseconds(terms.valid_for);
+        raw.account = terms.account ? terms.account->c_str() : nullptr;
         const auto token = detail::take<detail::handle<char, fog_string_free>>([&](char **out) {
-            return fog_fog_coordinator_issue_token(handle_.get(), actions.c_str(), tasks_max,
-                                                   &spend, out);
+            return fog_fog_coordinator_issue_token(handle_.get(), &raw, out);
         });
         return token.get();
     }

@@ -233,9 +233,11 @@ static void run_fog(char *program, const char *module) {
     fog_fog_node *mix = NULL;
     snprintf(data, sizeof data, "%s/mix", folder);
     check(fog_fog_node_start(address, id.text, data, &config, &mix));
-    const fog_amount spend = {.text = "100000000000000000000"};
+    fog_fog_token_terms terms;
+    check(fog_fog_token_terms_default(&terms));
+    terms.actions = "submit,query,drain";
     char *token = NULL;
-    check(fog_fog_coordinator_issue_token(coordinator, "submit,query,drain", 1000, &spend, &token));
+    check(fog_fog_coordinator_issue_token(coordinator, &terms, &token));
     fog_fog_client *client = NULL;
     check(fog_fog_client_new(token, 30000, &client));
     fog_string_free(token);

@@ -148,7 +148,9 @@ static void run_fog(const std::string &program, const std::string &module,
     co::node_options mixes;
     mixes.layer = 0;
     const co::node mix(coordinator.address(), coordinator.id(), folder + "/mix", mixes);
-    const co::client client(coordinator.issue_token("submit,query,drain"));
+    co::token_terms terms;
+    terms.actions = "submit,query,drain";
+    const co::client client(coordinator.issue_token(terms));
     nodes.wait_until_joined();
 
     // A text for each task, of 1, 2, 3 words and so on.

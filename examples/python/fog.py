@@ -11,6 +11,9 @@ from tempfile import TemporaryDirectory
 from fogcompute import HarvestPolicy
 from fogcompute.fog import FogClient, FogCoordinator, FogNode
 
+# Counts words. It lies beside this folder; elsewhere put the path of your module here.
+MODULE = Path(__file__).resolve().parents[1] / "wasm" / "words.wasm"
+
 
 async def compute(coordinator: str, coordinator_id: str, data: str) -> None:
     """Is a node until it is killed."""
@@ -51,7 +54,7 @@ async def work(fog: FogClient, nodes: list[Process]) -> None:
         await node.stdout.readline()
     computing = [member for member in (await fog.topology()).members if member.layer is None]
     texts = [b"fog " * count for count in range(1, 21)]
-    job = await fog.submit(Path("examples/wasm/words.wasm").read_bytes(), texts)
+    job = await fog.submit(MODULE.read_bytes(), texts)
     print(job.open, "tasks in a fog of", 1 + len(computing), "processes")
     async for event in fog.watch():
         if event.kind == "ended" and nodes[-1].returncode is None:

@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 from fogcompute import Worker
 
 PIECE_BYTES = 1 << 20  # The longest input of one task.
+# Counts words. It lies beside this folder; elsewhere put the path of your module here.
+MODULE = Path(__file__).resolve().parents[1] / "wasm" / "words.wasm"
 
 
 def pieces(text: bytes) -> list[bytes]:
@@ -21,7 +23,7 @@ def pieces(text: bytes) -> list[bytes]:
 
 
 async def main(folder: str = "docs", suffix: str = ".md") -> None:
-    module = Path("examples/wasm/words.wasm").read_bytes()
+    module = MODULE.read_bytes()
     files = sorted(path for path in Path(folder).rglob(f"*{suffix}") if path.is_file())
     parts = [(path, part) for path in files for part in pieces(path.read_bytes())]
     with TemporaryDirectory() as state:

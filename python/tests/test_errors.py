@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,10 +58,13 @@ def test_errors_are_pickled() -> None:
 
 
 def test_what_lies_beneath_an_error_is_in_its_notes(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+    with f.Ledger.open(tmp_path / "ledger"):
+        pass
+    with closing(sqlite3.connect(tmp_path / "ledger")) as connection:
+        connection.execute("DROP TABLE batches")
     with pytest.raises(f.StorageError) as caught:
-        f.Ledger.open(tmp_path / "file" / "ledger")
-    assert "unable to open database file" in caught.value.__notes__[0]
+        f.Ledger.open(tmp_path / "ledger")
+    assert "no such table" in caught.value.__notes__[0]
 
 
 def test_a_panic_is_an_exception_and_the_process_lives(capfd: pytest.CaptureFixture[str]) -> None:

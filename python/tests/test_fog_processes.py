@@ -158,7 +158,7 @@ async def test_what_runs_is_cancelled_and_has_no_result(tmp_path: Path) -> None:
         assert await client.cancel(job.id) == 1
         with pytest.raises(f.NoResultError):
             await client.result(second.id)
-        assert (await client.wait(job.id)).lost == 2
+        assert (await client.wait(job.id)).cancelled == 2
 
 
 async def test_whoever_is_killed_is_found_again(tmp_path: Path) -> None:
@@ -238,8 +238,9 @@ async def test_what_a_token_does_not_permit_is_refused(tmp_path: Path) -> None:
             strange = token.replace(coordinator.address, other.address)
             patience = timedelta(seconds=1)
             async with FogClient(strange, patience=patience) as fog:
-                with pytest.raises(f.CoordinatorUnreachableError):
+                with pytest.raises(f.CoordinatorUnreachableError) as silent:
                     await fog.jobs()
+                assert silent.value.job is None
         for wrong_token in ["", "address = 1", token.replace("key = ", "key = 1 #")]:
             with pytest.raises(f.TokenError):
                 FogClient(wrong_token)
@@ -261,6 +262,10 @@ async def test_an_error_ends_the_loop_and_another_one_goes_on(tmp_path: Path) ->
         with pytest.raises(f.CoordinatorUnreachableError):
             async for _ in watch:
                 raise AssertionError
+        # What may have been admitted is named, however its id was drawn.
+        with pytest.raises(f.CoordinatorUnreachableError) as unanswered:
+            await client.submit(SUM, [b""], id="cd" * 16)
+        assert unanswered.value.job == "cd" * 16
         with FogCoordinator(tmp_path / "fog", listen=address):
             job = await submitted(client)
             while True:

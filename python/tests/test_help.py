@@ -72,6 +72,10 @@ def test_defaults_are_shown_and_are_those_that_hold() -> None:
     functions: list[Any] = [schedule.minimize, f.place, f.place_what_fits]
     with f.Fog() as running:
         assert running.stats().available == of_fog["endowment"].default
+    # It could not be read: a duration is no text of a signature.
+    of_token = inspect.signature(fog.FogCoordinator.issue_token).parameters
+    assert of_token["valid_for"].default is None
+    assert of_token["tasks_max"].default == 1_000_000
     for parameter in [*of_fog.values(), *inspect.signature(functions[0]).parameters.values()]:
         assert parameter.default is not ...
     for function in functions:

@@ -97,8 +97,8 @@ ENUMERATIONS: list[type[enum.Enum]] = [
 # Each beside another one of its class.
 VALUES: list[tuple[Any, Any]] = [
     (
-        fog.JobStatus(TASK, TASK, f.Priority.LOW, "secret", 1, 2, 3, 4, 5, 2**100, 6, 7),
-        fog.JobStatus(TASK, TASK, f.Priority.LOW, "secret", 1, 2, 3, 4, 5, 2**99, 6, 7),
+        fog.JobStatus(TASK, TASK, f.Priority.LOW, "secret", 1, 2, 3, 4, 5, 6, 2**100, 7, 8),
+        fog.JobStatus(TASK, TASK, f.Priority.LOW, "secret", 1, 2, 3, 4, 5, 6, 2**99, 7, 8),
     ),
     (
         fog.JobTask(TASK, TASK, "assigned", 1, NODE, 2**100, 3),

@@ -98,8 +98,10 @@ pub struct fog_fog_job {
     pub succeeded: u64,
     /// Tasks that ended with an error.
     pub failed: u64,
-    /// Tasks that were cancelled or given up.
+    /// Tasks that were given up after their last attempt.
     pub lost: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
     /// Tasks that have not ended.
     pub open: u64,
     /// What was paid for its tasks.
@@ -122,6 +124,7 @@ impl From<JobRow> for fog_fog_job {
             succeeded: summary.succeeded as u64,
             failed: summary.failed as u64,
             lost: summary.lost as u64,
+            cancelled: summary.cancelled as u64,
             open: summary.open as u64,
             paid: summary.paid.into(),
             reserved: summary.reserved.into(),
@@ -1446,6 +1449,116 @@ pub unsafe extern "C" fn fog_fog_node_free(node: *mut fog_fog_node) {
     unsafe { free(node) }
 }
 
+/// How a coordinator runs. Fill it with fog_fog_coordinator_config_default() and change what should
+/// differ.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fog_fog_coordinator_config {
+    /// The address it accepts links at, of which port 0 is any that is free; NULL for 127.0.0.1:0.
+    pub listen: *const c_char,
+    /// Mix layers that a task crosses on its way, 1 to 4.
+    pub layers: u8,
+    /// Mean delay at each mixnode, in milliseconds.
+    pub delay_ms: u64,
+    /// How tasks come to nodes: optimised, or the name of a way to route them; NULL for least_loaded.
+    pub placement: *const c_char,
+    /// What its owner's account begins with, or NULL for a million credits. It counts at the first
+    /// start, and must be the same or NULL later.
+    pub endowment: *const fog_amount,
+    /// Most nodes, 1 to 4095.
+    pub nodes_max: usize,
+}
+
+/// Puts the usual configuration of a coordinator into a struct: tasks cross one mixnode and go to the
+/// least loaded node.
+///
+/// Thread safety: any thread.
+/// @param out receives the configuration
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_fog_coordinator_config_default(
+    out: *mut fog_fog_coordinator_config,
+) -> fog_status {
+    guard(|| {
+        let usual = FogCoordinatorConfig::new(PathBuf::new());
+        // SAFETY: the caller gives room for the struct.
+        unsafe { result(out, "out") }?.write(fog_fog_coordinator_config {
+            listen: ptr::null(),
+            layers: usual.layers,
+            delay_ms: u64::try_from(usual.delay_mean.as_millis()).unwrap_or(u64::MAX),
+            placement: ptr::null(),
+            endowment: ptr::null(),
+            nodes_max: usual.nodes_max,
+        });
+        Ok(())
+    })
+}
+
+/// What a token grants. Fill it with fog_fog_token_terms_default() and change what should differ.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fog_fog_token_terms {
+    /// What it permits, of submit, cancel, query, drain and maintain, with commas between them; NULL for
+    /// the first three.
+    pub actions: *const c_char,
+    /// Most tasks that may be submitted with it.
+    pub tasks_max: u64,
+    /// Most that may be reserved for them.
+    pub max_spend: fog_amount,
+    /// How long it is good, from now on, in milliseconds.
+    pub valid_for_ms: u64,
+    /// Who pays, or NULL for the coordinator's owner.
+    pub account: *const c_char,
+}
+
+/// Puts the usual terms of a token into a struct: a million tasks, a thousand credits, 30 days.
+///
+/// Thread safety: any thread.
+/// @param out receives the terms
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_fog_token_terms_default(out: *mut fog_fog_token_terms) -> fog_status {
+    guard(|| {
+        let usual = TokenTerms::default();
+        // SAFETY: the caller gives room for the struct.
+        unsafe { result(out, "out") }?.write(fog_fog_token_terms {
+            actions: ptr::null(),
+            tasks_max: usual.tasks_max,
+            max_spend: usual.spend_max.into(),
+            valid_for_ms: u64::try_from(usual.valid_for.as_millis()).unwrap_or(u64::MAX),
+            account: ptr::null(),
+        });
+        Ok(())
+    })
+}
+
+/// # Safety
+/// The terms are NULL, or their pointers are NULL or to strings.
+unsafe fn token_terms(terms: *const fog_fog_token_terms) -> Result<TokenTerms, Failure> {
+    let usual = TokenTerms::default();
+    // SAFETY: as the caller promises.
+    let Some(terms) = (unsafe { terms.as_ref() }) else {
+        return Ok(usual);
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        Ok(TokenTerms {
+            account: match terms.account.is_null() {
+                true => None,
+                false => Some(parsed(terms.account, "account")?),
+            },
+            actions: match terms.actions.is_null() {
+                true => usual.actions,
+                false => text(terms.actions, "actions")?
+                    .split(',')
+                    .map(|name| fogcompute::action_named(name.trim()))
+                    .collect::<Result<_, _>>()?,
+            },
+            tasks_max: terms.tasks_max,
+            spend_max: terms.max_spend.parse("max_spend")?,
+            valid_for: Duration::from_millis(terms.valid_for_ms),
+        })
+    }
+}
+
 /// The coordinator of a fog in this process. Everything it knows is in a folder: made again with it, also
 /// after a crash, and also by the command `fogcompute coordinator run`, it goes on.
 ///
@@ -1453,30 +1566,44 @@ pub unsafe extern "C" fn fog_fog_node_free(node: *mut fog_fog_node) {
 /// fog_fog_coordinator_free() stops nothing.
 pub struct fog_fog_coordinator(FogCoordinator);
 
-/// Starts a coordinator whose tasks cross one mixnode and go to the least loaded node.
+/// Starts a coordinator.
 ///
 /// Thread safety: any thread.
 /// @param data   the folder for everything it knows; made if there is none
-/// @param listen the address it accepts links at, of which port 0 is any that is free; NULL for
-///               127.0.0.1:0
+/// @param config how it runs, or NULL for the usual
 /// @param out    receives the coordinator; free it with fog_fog_coordinator_free()
 /// @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_LISTEN, FOG_STATUS_NODE, and the codes of storage
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_fog_coordinator_start(
     data: *const c_char,
-    listen: *const c_char,
+    config: *const fog_fog_coordinator_config,
     out: *mut *mut fog_fog_coordinator,
 ) -> fog_status {
     guard(|| {
-        // SAFETY: the caller passes a string, a string or NULL, and room for a handle.
+        // SAFETY: the caller passes a string, a configuration whose pointers are NULL or to what they
+        // say, or NULL, and room for a handle.
         let (config, out) = unsafe {
             let usual = FogCoordinatorConfig::new(text(data, "data")?);
-            let config = FogCoordinatorConfig {
-                listen: match listen.is_null() {
-                    true => usual.listen,
-                    false => parse_address(text(listen, "listen")?, "listen")?,
+            let config = match config.as_ref() {
+                None => usual,
+                Some(config) => FogCoordinatorConfig {
+                    listen: match config.listen.is_null() {
+                        true => usual.listen,
+                        false => parse_address(text(config.listen, "listen")?, "listen")?,
+                    },
+                    layers: config.layers,
+                    delay_mean: Duration::from_millis(config.delay_ms),
+                    placement: match config.placement.is_null() {
+                        true => usual.placement,
+                        false => fogcompute::placement_named(text(config.placement, "placement")?)?,
+                    },
+                    endowment: match config.endowment.as_ref() {
+                        None => None,
+                        Some(endowment) => Some(endowment.parse("endowment")?),
+                    },
+                    nodes_max: config.nodes_max,
+                    ..usual
                 },
-                ..usual
             };
             (config, result(out, "out")?)
         };
@@ -1515,52 +1642,30 @@ pub unsafe extern "C" fn fog_fog_coordinator_whereabouts(
 }
 
 /// Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
-/// coordinator for what it grants, on its owner's account, for 30 days.
+/// coordinator for what it grants.
 ///
 /// Thread safety: any thread, at the same time as other calls but fog_fog_coordinator_free().
 /// @param coordinator the coordinator
-/// @param actions     what it permits, of submit, cancel, query, drain and maintain, with commas between
-///                    them; NULL for the first three
-/// @param tasks_max   most tasks that may be submitted with it
-/// @param max_spend   most that may be reserved for them
+/// @param terms       what it grants, or NULL for the usual
 /// @param out         receives the token; free it with fog_string_free()
-/// @return FOG_STATUS_INVALID_ARGUMENT
+/// @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_CLOSED after fog_fog_coordinator_close()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_fog_coordinator_issue_token(
     coordinator: *const fog_fog_coordinator,
-    actions: *const c_char,
-    tasks_max: u64,
-    max_spend: *const fog_amount,
+    terms: *const fog_fog_token_terms,
     out: *mut *mut c_char,
 ) -> fog_status {
     guard(|| {
-        // SAFETY: the caller passes a live handle, a string or NULL, an amount, and room for a string.
-        let (coordinator, actions, max_spend, out) = unsafe {
-            let actions = match actions.is_null() {
-                true => None,
-                false => Some(text(actions, "actions")?),
-            };
+        // SAFETY: the caller passes a live handle, terms whose pointers are NULL or to strings, or NULL,
+        // and room for a string.
+        let (coordinator, terms, out) = unsafe {
             (
                 reference(coordinator, "coordinator")?,
-                actions,
-                reference(max_spend, "max_spend")?.parse("max_spend")?,
+                token_terms(terms)?,
                 result(out, "out")?,
             )
         };
-        let usual = TokenTerms::default();
-        let terms = TokenTerms {
-            actions: match actions {
-                Some(names) => names
-                    .split(',')
-                    .map(|name| fogcompute::action_named(name.trim()))
-                    .collect::<Result<_, _>>()?,
-                None => usual.actions,
-            },
-            tasks_max,
-            spend_max: max_spend,
-            ..usual
-        };
-        give_text(out, &coordinator.0.issue(&terms));
+        give_text(out, &coordinator.0.issue(&terms)?);
         Ok(())
     })
 }

@@ -3238,9 +3238,12 @@ static void end_coordination(struct coordination *fog) {
 }
 
 static char *issued(const struct coordination *fog, const char *actions) {
-    fog_amount spend = {.text = "1000000000000000000000"};
+    fog_fog_token_terms terms;
+    OK(fog_fog_token_terms_default(&terms));
+    terms.actions = actions;
+    terms.tasks_max = 1000;
     char *token = NULL;
-    OK(fog_fog_coordinator_issue_token(fog->coordinator, actions, 1000, &spend, &token));
+    OK(fog_fog_coordinator_issue_token(fog->coordinator, &terms, &token));
     return token;
 }
 
@@ -3496,8 +3499,50 @@ static void test_what_a_fog_of_processes_refuses_has_its_status(void) {
     char data[64];
     within(&fog, "other", data);
     fog_fog_coordinator *other = NULL;
-    FAILS(FOG_STATUS_LISTEN, fog_fog_coordinator_start(data, fog.address, &other));
-    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_start(data, "here", &other));
+    fog_fog_coordinator_config usual, wrong;
+    OK(fog_fog_coordinator_config_default(&usual));
+    usual.listen = fog.address;
+    FAILS(FOG_STATUS_LISTEN, fog_fog_coordinator_start(data, &usual, &other));
+    wrong = usual;
+    wrong.listen = "here";
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_start(data, &wrong, &other));
+    usual.listen = NULL;
+    wrong = usual;
+    wrong.placement = "nowhere";
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_start(data, &wrong, &other));
+    wrong = usual;
+    wrong.layers = 200;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_start(data, &wrong, &other));
+    wrong = usual;
+    wrong.nodes_max = 5000;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_start(data, &wrong, &other));
+    /* What it begins with is said once. */
+    const fog_amount credit = {.text = "1000000000000000000"}, more = {.text = "2000000000000000000"};
+    usual.placement = "optimised";
+    usual.endowment = &credit;
+    usual.delay_ms = 1;
+    within(&fog, "small", data);
+    OK(fog_fog_coordinator_start(data, &usual, &other));
+    fog_fog_token_terms terms;
+    OK(fog_fog_token_terms_default(&terms));
+    char *token = NULL;
+    terms.account = "nobody";
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_issue_token(other, &terms, &token));
+    terms.account = "000000000000000000000000000000aa";
+    terms.valid_for_ms = 0;
+    OK(fog_fog_coordinator_issue_token(other, &terms, &token));
+    fog_fog_client *late = NULL;
+    OK(fog_fog_client_new(token, 60000, &late));
+    fog_string_free(token);
+    uint64_t last;
+    FAILS(FOG_STATUS_TOKEN_EXPIRED, fog_fog_client_last_event(late, &last));
+    fog_fog_client_free(late);
+    OK(fog_fog_coordinator_close(other));
+    FAILS(FOG_STATUS_CLOSED, fog_fog_coordinator_issue_token(other, NULL, &token));
+    fog_fog_coordinator_free(other);
+    usual.endowment = &more;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_start(data, &usual, &other));
+    within(&fog, "other", data);
     fog_fog_node *node = NULL;
     fog_fog_node_config config;
     OK(fog_fog_node_config_default(&config));

@@ -1844,7 +1844,9 @@ void test_a_fog_of_processes_does_a_job_and_tells_of_it() {
     const co::node compute = started(fog, folder.path + "/compute", std::nullopt);
     mix.joined().get();
     compute.joined().get();
-    const co::client client(fog.issue_token("submit,query,drain"), patience);
+    co::token_terms terms;
+    terms.actions = "submit,query,drain";
+    const co::client client(fog.issue_token(terms), patience);
     const auto watch = client.watch();
 
     const std::string says = read_file("examples/wasm/says.wasm");
@@ -1906,7 +1908,18 @@ void test_what_a_fog_of_processes_refuses_is_thrown_by_name() {
     THROWS(fc::invalid_token, co::client(""));
     THROWS(fc::invalid_argument, co::client("", std::chrono::milliseconds(-1)));
     const co::coordinator fog(folder.path + "/fog");
-    THROWS(fc::listen_failed, co::coordinator(folder.path + "/other", fog.address()));
+    co::coordinator_config config;
+    config.listen = fog.address();
+    THROWS(fc::listen_failed, co::coordinator(folder.path + "/other", config));
+    config = {};
+    config.endowment = "nothing";
+    THROWS(fc::invalid_argument, co::coordinator(folder.path + "/other", config));
+    config.endowment = "1000000000000000000";
+    config.layers = 2;
+    config.placement = "random";
+    const co::coordinator small(folder.path + "/small", config);
+    small.close();
+    THROWS(fc::closed, small.issue_token());
     THROWS(fc::invalid_argument, co::node(fog.address(), "x", folder.path + "/node"));
     // It was started, and the coordinator did not understand it.
     THROWS(fc::invalid_argument, started(fog, folder.path + "/node", 200));

@@ -46,8 +46,10 @@ pub(crate) struct JobStatus {
     succeeded: usize,
     /// Tasks that ended with an error.
     failed: usize,
-    /// Tasks that were cancelled or given up.
+    /// Tasks that were given up after their last attempt.
     lost: usize,
+    /// Tasks that were cancelled.
+    cancelled: usize,
     /// Tasks that have not ended.
     open: usize,
     /// What was paid for its tasks.
@@ -60,8 +62,8 @@ pub(crate) struct JobStatus {
 
 value! {
     JobStatus {
-        id, account, priority, privacy, submitted_unix_ms, succeeded, failed, lost, open, paid,
-        reserved, released,
+        id, account, priority, privacy, submitted_unix_ms, succeeded, failed, lost, cancelled,
+        open, paid, reserved, released,
     }
 
     #[new]
@@ -75,6 +77,7 @@ value! {
         succeeded: Number<usize>,
         failed: Number<usize>,
         lost: Number<usize>,
+        cancelled: Number<usize>,
         open: Number<usize>,
         paid: Number<u128>,
         reserved: Number<u128>,
@@ -89,6 +92,7 @@ value! {
             succeeded: succeeded.0,
             failed: failed.0,
             lost: lost.0,
+            cancelled: cancelled.0,
             open: open.0,
             paid: paid.0,
             reserved: reserved.0,
@@ -108,6 +112,7 @@ impl From<JobRow> for JobStatus {
             succeeded: row.summary.succeeded,
             failed: row.summary.failed,
             lost: row.summary.lost,
+            cancelled: row.summary.cancelled,
             open: row.summary.open,
             paid: row.summary.paid.0,
             reserved: row.summary.reserved.0,
@@ -1097,21 +1102,21 @@ impl FogCoordinator {
     /// Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
     /// coordinator for what it grants.
     ///
-    /// `actions` are of `submit`, `cancel`, `query`, `drain` and `maintain`. At most `tasks_max` tasks may
-    /// be submitted with it, and `max_spend` base units reserved for them, on the `account` of the owner if
-    /// no other is said.
+    /// `actions` are of `submit`, `cancel`, `query`, `drain` and `maintain`; without them the first three.
+    /// At most `tasks_max` tasks may be submitted with it, and `max_spend` base units reserved for them,
+    /// on the `account` of the owner if no other is said. It is good for 30 days if `valid_for` does not
+    /// say otherwise.
     #[pyo3(
         signature = (
             *,
             actions = None,
             tasks_max = Number(TokenTerms::default().tasks_max),
             max_spend = Money(TokenTerms::default().spend_max),
-            valid_for = Span(TokenTerms::default().valid_for),
+            valid_for = None,
             account = None,
         ),
-        text_signature = "($self, *, actions=(\"submit\", \"cancel\", \"query\"), \
-                          tasks_max=1000000, max_spend=1000000000000000000000, \
-                          valid_for=datetime.timedelta(days=30), account=None)"
+        text_signature = "($self, *, actions=None, tasks_max=1000000, \
+                          max_spend=1000000000000000000000, valid_for=None, account=None)"
     )]
     fn issue_token(
         &self,
@@ -1119,7 +1124,7 @@ impl FogCoordinator {
         actions: Option<Vec<String>>,
         tasks_max: Number<u64>,
         max_spend: Money,
-        valid_for: Span,
+        valid_for: Option<Span>,
         account: Option<Hex<AccountId>>,
     ) -> PyResult<String> {
         let fog = self.0.get(py)?;
@@ -1133,9 +1138,9 @@ impl FogCoordinator {
             actions: named(py, actions.transpose())?.unwrap_or(usual.actions),
             tasks_max: tasks_max.0,
             spend_max: max_spend.0,
-            valid_for: valid_for.0,
+            valid_for: valid_for.map_or(usual.valid_for, |span| span.0),
         };
-        error::catch(py, || fog.issue(&terms))
+        error::call(py, || Ok(fog.issue(&terms)?))
     }
 
     /// Ends the coordinator. Jobs go on when it is made again with the same data. Closing again does

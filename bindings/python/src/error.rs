@@ -67,6 +67,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
          language.",
         &PyTuple::new(py, [py.get_type::<PyException>()])?,
     )?;
+    root.setattr("job", py.None())?;
     add(&root)?;
     let mut areas = BTreeMap::new();
     let mut classes = BTreeMap::new();
@@ -142,6 +143,10 @@ pub(crate) fn of_code(py: Python<'_>, code: ErrorCode, message: impl Into<String
 pub(crate) fn of_error(py: Python<'_>, error: &Error) -> PyErr {
     let mut said = error.to_string();
     let exception = of_code(py, error.code(), said.as_str());
+    if let Some(job) = error.unanswered_job() {
+        // One that cannot be set leaves the exception as good as it was: the message names the job.
+        let _ = exception.value(py).setattr("job", job.to_string());
+    }
     let mut source = error.source();
     while let Some(cause) = source {
         let note = cause.to_string();

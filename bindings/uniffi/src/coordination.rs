@@ -78,8 +78,10 @@ pub struct JobStatus {
     pub succeeded: u64,
     /// Tasks that ended with an error.
     pub failed: u64,
-    /// Tasks that were cancelled or given up.
+    /// Tasks that were given up after their last attempt.
     pub lost: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
     /// Tasks that have not ended.
     pub open: u64,
     /// What was paid for its tasks.
@@ -102,6 +104,7 @@ impl From<JobRow> for JobStatus {
             succeeded: summary.succeeded as u64,
             failed: summary.failed as u64,
             lost: summary.lost as u64,
+            cancelled: summary.cancelled as u64,
             open: summary.open as u64,
             paid: summary.paid.to_string(),
             reserved: summary.reserved.to_string(),
@@ -936,10 +939,10 @@ impl FogCoordinator {
     /// coordinator for what it grants.
     ///
     /// # Errors
-    /// [`FogError::InvalidArgument`].
+    /// [`FogError::InvalidArgument`]; [`FogError::Closed`] after [`FogCoordinator::close`].
     #[uniffi::method(default(options = None))]
     pub fn issue_token(&self, options: Option<FogTokenOptions>) -> Result<String, FogError> {
-        guarded(|| Ok(self.0.issue(&options.unwrap_or_default().parse()?)))
+        guarded(|| Ok(self.0.issue(&options.unwrap_or_default().parse()?)?))
     }
 
     /// Ends it. Jobs go on when it is made again with the same data. Closing again does nothing.

@@ -20,6 +20,20 @@ pub trait Bank {
         now: UnixMillis,
     ) -> Result<Vec<Receipt>, Self::Error>;
 
+    /// Executes batches one after the other, as if each came alone: one result for each. A ledger
+    /// on a disk waits for it once.
+    ///
+    /// # Errors
+    /// The ledger's errors.
+    fn execute_group(
+        &mut self,
+        batches: Vec<Vec<Operation>>,
+        now: UnixMillis,
+    ) -> Vec<Result<Vec<Receipt>, Self::Error>> {
+        let batches = batches.iter();
+        batches.map(|batch| self.execute(batch, now)).collect()
+    }
+
     /// Whether a reservation is open: what it holds back is neither spent nor released.
     ///
     /// # Errors

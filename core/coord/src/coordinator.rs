@@ -1,5 +1,7 @@
 //! The coordinator's state machine.
 
+mod waiting;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -11,7 +13,7 @@ use fogcompute_base::{Instant, JobId, NodeId, Priority, Rng, TaskId, UnixMillis}
 use fogcompute_exec::{
     ATTEMPTS_MAX, ContentId, TaskError, TaskEvent, TaskOutput, TaskReport, TaskSpec, TaskState,
 };
-use fogcompute_ledger::{Amount, Operation};
+use fogcompute_ledger::{Amount, Operation, Receipt};
 use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::{
     self as placement, Constraint, Instance, PlacementError, Preference, Sharing,
@@ -37,6 +39,8 @@ use crate::registry::{
 use crate::routing::{Capacity, Request, Router, Strategy};
 use crate::task::{TASK_CPU_MILLIS, Task, speed};
 use crate::topology::{History, Snapshot};
+
+pub use self::waiting::{WAITING_MAX, WaitReason, Waiting};
 
 /// Most tasks that may be open at once, over all jobs: 128,000.
 pub const OPEN_TASKS_MAX: usize = 16 * JOB_TASKS_MAX;
@@ -138,6 +142,13 @@ pub struct Host<'a, B, R> {
     pub now: Instant,
     /// Wall time, for the ledger.
     pub wall: UnixMillis,
+}
+
+/// What jobs that come together would add to a coordinator.
+#[derive(Debug, Default)]
+struct Together {
+    jobs: BTreeSet<JobId>,
+    tasks: BTreeSet<TaskId>,
 }
 
 /// Whose turn it is among the tasks that wait: the urgent first, then whoever came first.
@@ -515,7 +526,8 @@ impl Coordinator {
         self.registry.views()
     }
 
-    /// What it counts, for whoever shows it. [`Metrics::calls_refused`] is the host's to count.
+    /// What it counts, for whoever shows it. [`Metrics::calls_refused`] and
+    /// [`Metrics::connections_displaced`] are the host's to count.
     ///
     /// Complexity: O(tasks that wait).
     #[must_use]
@@ -960,39 +972,77 @@ impl Coordinator {
         job: JobSpec,
         host: &mut Host<'_, B, R>,
     ) -> Result<(), SubmitError<B::Error>> {
-        let admitted = self.admit(job, host);
-        match &admitted {
-            Ok(()) => self.metrics.jobs_admitted += 1,
-            Err(error) => {
-                self.metrics.jobs_refused += 1;
-                self.metrics.jobs_shed += u64::from(matches!(error, SubmitError::Shed(_)));
-            }
-        }
-        admitted
+        let admitted = self.admit_all(vec![job], host);
+        let mut admitted = admitted.into_iter();
+        next(&mut admitted)
     }
 
+    /// Jobs come in together: each is admitted or refused as if it came after those before it, and
+    /// the ledger is asked for all of their prices at once. One of those before that the ledger
+    /// refuses counts for this among the tasks that are open, and its ids are taken.
+    ///
+    /// # Errors
+    /// For each job as [`Coordinator::submit`].
+    pub fn submit_all<B: Bank, R: Rng>(
+        &mut self,
+        jobs: Vec<JobSpec>,
+        host: &mut Host<'_, B, R>,
+    ) -> Vec<Result<(), SubmitError<B::Error>>> {
+        self.admit_all(jobs, host)
+    }
+
+    fn admit_all<B: Bank, R: Rng>(
+        &mut self,
+        jobs: Vec<JobSpec>,
+        host: &mut Host<'_, B, R>,
+    ) -> Vec<Result<(), SubmitError<B::Error>>> {
+        let (mut together, mut escrows) = (Together::default(), Vec::new());
+        let mut checked = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let is_sound = match self.stalled {
+                true => Err(SubmitError::Stalled),
+                false => self.check_job(&job, &mut together),
+            };
+            checked.push(is_sound.map(|()| {
+                let orders = job.tasks.iter();
+                let escrow = orders.map(|it| reserve(it.id, job.owner, it.price_max));
+                escrows.push(escrow.collect());
+                job
+            }));
+        }
+        let mut receipts = match escrows.is_empty() {
+            true => Vec::new(),
+            false => host.bank.execute_group(escrows, host.wall),
+        }
+        .into_iter();
+        let admitted = checked.into_iter().map(|job| {
+            let admitted = job.and_then(|job| {
+                let receipts = next(&mut receipts).map_err(SubmitError::Bank)?;
+                self.admit(job, &receipts, host)
+            });
+            match &admitted {
+                Ok(()) => self.metrics.jobs_admitted += 1,
+                Err(error) => {
+                    self.metrics.jobs_refused += 1;
+                    self.metrics.jobs_shed += u64::from(matches!(error, SubmitError::Shed(_)));
+                }
+            }
+            admitted
+        });
+        admitted.collect()
+    }
+
+    /// Admits a job whose price the ledger holds back.
     fn admit<B: Bank, R: Rng>(
         &mut self,
         job: JobSpec,
+        receipts: &[Receipt],
         host: &mut Host<'_, B, R>,
     ) -> Result<(), SubmitError<B::Error>> {
-        if self.stalled {
-            return Err(SubmitError::Stalled);
-        }
-        self.check_job(&job)?;
-        let escrow: Vec<_> = job
-            .tasks
-            .iter()
-            .map(|order| reserve(order.id, job.owner, order.price_max))
-            .collect();
-        let receipts = host
-            .bank
-            .execute(&escrow, host.wall)
-            .map_err(SubmitError::Bank)?;
         // What is reserved already was asked for before a crash, and the job was not written down.
         // It is still there in full, so it is this job's. What was spent or released is not.
         let mut spent = None;
-        for (order, receipt) in job.tasks.iter().zip(&receipts) {
+        for (order, receipt) in job.tasks.iter().zip(receipts) {
             if receipt.replayed
                 && !host
                     .bank
@@ -1003,7 +1053,7 @@ impl Coordinator {
             }
         }
         if let Some(task) = spent {
-            let fresh = job.tasks.iter().zip(&receipts);
+            let fresh = job.tasks.iter().zip(receipts);
             let undo: Vec<_> = fresh
                 .filter(|(_, receipt)| !receipt.replayed)
                 .map(|(order, _)| release(order.id))
@@ -1052,10 +1102,12 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Refuses what can be refused without asking the ledger.
+    /// Refuses what can be refused without asking the ledger. What passes is `together` with those
+    /// that did before it.
     fn check_job<E: std::error::Error + 'static>(
         &self,
         job: &JobSpec,
+        together: &mut Together,
     ) -> Result<(), SubmitError<E>> {
         let asked = job.tasks.len();
         if asked == 0 {
@@ -1068,18 +1120,22 @@ impl Coordinator {
                 limit: JOB_TASKS_MAX,
             });
         }
-        if self.jobs.contains_key(&job.id) {
+        if self.jobs.contains_key(&job.id) || together.jobs.contains(&job.id) {
             return Err(SubmitError::KnownJob { job: job.id });
         }
         let mut seen = BTreeSet::new();
         for order in &job.tasks {
-            if self.tasks.contains_key(&order.id) || !seen.insert(order.id) {
+            let is_known = self.tasks.contains_key(&order.id) || together.tasks.contains(&order.id);
+            if is_known || !seen.insert(order.id) {
                 return Err(SubmitError::KnownTask { task: order.id });
             }
         }
         let watermarks = &self.config.watermarks;
-        watermarks.admit(job.priority, self.open, asked)?;
-        self.check_reachable(job)
+        watermarks.admit(job.priority, self.open + together.tasks.len(), asked)?;
+        self.check_reachable(job)?;
+        together.jobs.insert(job.id);
+        together.tasks.append(&mut seen);
+        Ok(())
     }
 
     /// A task that no node of the fog could take even if it had nothing else to do is refused: it
@@ -2221,6 +2277,7 @@ impl Coordinator {
             match task.state {
                 TaskState::Succeeded => sum.succeeded += 1,
                 TaskState::Failed => sum.failed += 1,
+                TaskState::Cancelled => sum.cancelled += 1,
                 state if state.is_terminal() => sum.lost += 1,
                 _ => sum.open += 1,
             }
@@ -2244,6 +2301,13 @@ impl Coordinator {
         }
         Ok(())
     }
+}
+
+/// The next of results of which there is one for each thing that was asked.
+fn next<T>(results: &mut impl Iterator<Item = T>) -> T {
+    results
+        .next()
+        .expect("there is one result for each that was asked")
 }
 
 /// What a task takes up: one whole processor, and its memory.

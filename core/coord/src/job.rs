@@ -41,8 +41,10 @@ pub struct JobSummary {
     pub succeeded: usize,
     /// Tasks that ended with an error.
     pub failed: usize,
-    /// Tasks that were given up or cancelled.
+    /// Tasks that were given up after their last attempt.
     pub lost: usize,
+    /// Tasks that were cancelled.
+    pub cancelled: usize,
     /// Tasks that have not ended.
     pub open: usize,
     /// Base units paid to nodes.

@@ -13,6 +13,10 @@ use crate::job::{JobSpec, JobSummary};
 use crate::kind::PrivacyLevel;
 
 /// One thing that happened, in the words a store keeps it in.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are of the largest variant, the end of a task"
+)]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Record {
@@ -228,6 +232,7 @@ impl JobSummary {
         match state {
             TaskState::Succeeded => self.succeeded += 1,
             TaskState::Failed => self.failed += 1,
+            TaskState::Cancelled => self.cancelled += 1,
             _ => self.lost += 1,
         }
         self.open -= 1;

@@ -112,7 +112,7 @@ pub use coordinates::{
 };
 pub use coordinator::{
     Config, Coordinator, ENDED_JOBS_MAX, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX, Placement,
-    SNAPSHOT_INTERVAL,
+    SNAPSHOT_INTERVAL, WAITING_MAX, WaitReason, Waiting,
 };
 pub use detector::{Detector, DetectorConfig, DetectorConfigError, Health, PHI_MAX, WINDOW_MAX};
 pub use error::{

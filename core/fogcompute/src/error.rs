@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fogcompute_base::wire::DecodeError;
-use fogcompute_base::{AccountId, ParseIdError};
+use fogcompute_base::{AccountId, JobId, ParseIdError};
 use fogcompute_coord::SubmitError;
 use fogcompute_exec::executor::{SubmitError as JobSubmitError, TaskCallError};
 use fogcompute_exec::{SpecError, TaskError};
@@ -688,6 +688,18 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The job whose fate is not known, if the answer to its submission did not come: submit it again
+    /// under that id.
+    #[must_use]
+    pub const fn unanswered_job(&self) -> Option<JobId> {
+        match self {
+            Self::FogClient(FogClientError::Unanswered { job, .. }) => Some(*job),
+            _ => None,
+        }
+    }
+}
+
 const fn build_code(error: &BuildError) -> ErrorCode {
     match error {
         BuildError::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
@@ -777,6 +789,7 @@ fn fog_file_code(error: &FogFileError) -> ErrorCode {
         FogFileError::File { source, .. } => io_code(source),
         FogFileError::BadFile { .. } | FogFileError::BadToken { .. } => ErrorCode::InvalidToken,
         FogFileError::Exists { .. } => ErrorCode::StorageExists,
+        FogFileError::OtherFolder { .. } => ErrorCode::StorageForeign,
         FogFileError::NoCoordinator { .. }
         | FogFileError::NoToken { .. }
         | FogFileError::Incomplete { .. } => ErrorCode::StorageMissing,
@@ -785,7 +798,7 @@ fn fog_file_code(error: &FogFileError) -> ErrorCode {
     }
 }
 
-const fn fog_client_code(error: &FogClientError) -> ErrorCode {
+fn fog_client_code(error: &FogClientError) -> ErrorCode {
     match error {
         FogClientError::Unreachable { .. } => ErrorCode::CoordinatorUnreachable,
         FogClientError::TimedOut { .. } => ErrorCode::CoordinatorSilent,
@@ -793,6 +806,7 @@ const fn fog_client_code(error: &FogClientError) -> ErrorCode {
         FogClientError::TooLong { .. } | FogClientError::TooManyTasks { .. } => {
             ErrorCode::InvalidJob
         }
+        FogClientError::NoModule { source, .. } => task_code(source),
         FogClientError::Confused { .. } => ErrorCode::InvalidAnswer,
         FogClientError::Ended | FogClientError::Forked => ErrorCode::Closed,
         FogClientError::Unanswered { source, .. } => fog_client_code(source),
@@ -811,6 +825,7 @@ const fn reason_code(reason: Reason) -> ErrorCode {
         }
         Reason::NoTasks | Reason::TooManyTasks | Reason::TooLong => ErrorCode::InvalidJob,
         Reason::JobTaken | Reason::TaskTaken => ErrorCode::IdReused,
+        Reason::NoModule => ErrorCode::InvalidModule,
         Reason::Unroutable => ErrorCode::Infeasible,
         Reason::Funds => ErrorCode::InsufficientFunds,
         Reason::UnknownJob | Reason::UnknownTask => ErrorCode::UnknownTask,
@@ -1186,6 +1201,7 @@ mod tests {
             (Reason::Shed, ErrorCode::CoordinatorBusy),
             (Reason::NoTasks, ErrorCode::InvalidJob),
             (Reason::JobTaken, ErrorCode::IdReused),
+            (Reason::NoModule, ErrorCode::InvalidModule),
             (Reason::Unroutable, ErrorCode::Infeasible),
             (Reason::Funds, ErrorCode::InsufficientFunds),
             (Reason::UnknownJob, ErrorCode::UnknownTask),

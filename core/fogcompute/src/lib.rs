@@ -97,8 +97,8 @@ pub use fogcompute_node::{
     JobOrder, JobTerms, MeshEvent, MeshFileEnd, MeshGroup, MeshHistory, MeshNode, MeshNodeConfig,
     MeshNodeStats, MeshTransport, MixnetClient, MixnetClientConfig, MixnetClientStats,
     MixnetMessage, MixnetNode, MixnetNodeConfig, NodeConfig, NodeStatus, Pending, ReplyBlocks,
-    Restored, TaskStatus, TokenTerms, TopologyNode, Worker, WorkerCall, WorkerConfig,
-    WorkerHarvest, WorkerHost, WorkerJob, WorkerLog, WorkerStatus,
+    Restored, TaskStatus, TokenTerms, TopologyNode, WaitingFor, WaitingTasks, Worker, WorkerCall,
+    WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog, WorkerStatus,
 };
 pub use fogcompute_schedule::evolution::{
     BatchProblem, Ended, Front, Individual, Nsga2, OneByOne, Problem, Rates, Selection, Settings,

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::directory::{Directory, DirectoryError, directory};
 use crate::identity::Identity;
 use crate::link::{HANDSHAKE_TIMEOUT, Link, LinkReader, LinkWriter, Purpose};
-use crate::places::{Places, passed};
+use crate::places::{Doorstep, Places, passed};
 
 /// Most packets processed together. More would not be faster, only hold the first one up.
 const BATCH_PACKETS_MAX: usize = 32;
@@ -33,6 +33,13 @@ pub struct MixServiceConfig {
     /// Most links accepted at once, for whatever purpose. When reached, further ones wait in the
     /// kernel's backlog. A process may often have 1,024 open files, and needs some for itself.
     pub links_max: usize,
+    /// Most connections from one IP address at once that have not finished their handshake; at least
+    /// one, and of version 6 from one network of 64 bits. When reached, the oldest of them is closed,
+    /// so that no address keeps others out.
+    pub handshakes_per_address_max: usize,
+    /// Most control links of one peer, 1 or 2. With one, a newer one replaces the one that is there.
+    /// With two, it comes beside it, and the host ends one of them; a third replaces the second.
+    pub control_per_peer_max: usize,
     /// Most packets waiting for one peer. When reached, packets to that peer are dropped.
     pub peer_queue_packets_max: usize,
     /// Most packets and commands waiting for the mixnode. When reached, links are read no further.
@@ -54,6 +61,8 @@ impl Default for MixServiceConfig {
     fn default() -> Self {
         Self {
             links_max: 768,
+            handshakes_per_address_max: 768 / 4,
+            control_per_peer_max: 1,
             peer_queue_packets_max: 16_384,
             input_queue_max: 1024,
             redial_after: Duration::from_secs(1),
@@ -73,6 +82,8 @@ pub struct LinkStats {
     pub unknown_peer: u64,
     /// Packets dropped: their next hop's queue was full or it could not be reached.
     pub unreachable: u64,
+    /// Connections closed: newer ones from the same address came before they finished their handshake.
+    pub displaced: u64,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +110,7 @@ pub struct MixService;
 pub struct MixHandle {
     commands: mpsc::Sender<Command>,
     counters: Arc<Counters>,
+    doorstep: Arc<Doorstep>,
     // Dropping the set aborts the service's tasks.
     _tasks: JoinSet<()>,
 }
@@ -120,8 +132,10 @@ impl MixService {
         let (deliveries, delivered) = mpsc::channel(config.input_queue_max);
         let counters = Arc::new(Counters::default());
         let mut tasks = JoinSet::new();
+        let doorstep = Arc::new(Doorstep::new(config.handshakes_per_address_max));
         let accept = accept_links(
             listener,
+            Arc::clone(&doorstep),
             identity.clone(),
             commands.clone(),
             control,
@@ -142,6 +156,7 @@ impl MixService {
             MixHandle {
                 commands,
                 counters,
+                doorstep,
                 _tasks: tasks,
             },
             delivered,
@@ -202,25 +217,27 @@ impl MixHandle {
             sent: self.counters.sent.load(Ordering::Relaxed),
             unknown_peer: self.counters.unknown_peer.load(Ordering::Relaxed),
             unreachable: self.counters.unreachable.load(Ordering::Relaxed),
+            displaced: self.doorstep.displaced(),
         }
     }
 }
 
 async fn accept_links(
     listener: TcpListener,
+    doorstep: Arc<Doorstep>,
     identity: Identity,
     commands: mpsc::Sender<Command>,
     control: Option<mpsc::Sender<Link>>,
     clock: Arc<dyn Clock>,
     config: MixServiceConfig,
 ) {
-    let places = Places::new(config.links_max);
+    let places = Places::new(config.links_max, config.control_per_peer_max);
     let (first_max, idle_max) = (config.handshake_max, config.idle_max);
     let mut links = JoinSet::new();
-    loop {
+    for number in 0.. {
         while links.try_join_next().is_some() {}
         let slot = places.slot().await;
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, from)) = listener.accept().await else {
             // Too many open files or a connection that ended in the backlog: neither ends the node.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
@@ -228,10 +245,12 @@ async fn accept_links(
         let (identity, commands, control) = (identity.clone(), commands.clone(), control.clone());
         let submit = config.submit.clone();
         let (places, clock) = (Arc::clone(&places), Arc::clone(&clock));
-        links.spawn(async move {
+        let (from, door) = (from.ip(), Arc::clone(&doorstep));
+        let attended = async move {
+            let accepted = Link::accept_within(stream, &identity, first_max).await;
+            door.leave(from, number);
             // A peer that fails its handshake is not told more than that the link closed.
-            let Ok((link, purpose)) = Link::accept_within(stream, &identity, first_max).await
-            else {
+            let Ok((link, purpose)) = accepted else {
                 return;
             };
             let key = (link.peer(), purpose);
@@ -246,7 +265,8 @@ async fn accept_links(
             if let Some(host) = host {
                 let _ = host.send(link).await;
             }
-        });
+        };
+        doorstep.enter(from, number, || links.spawn(attended));
     }
 }
 
@@ -693,6 +713,56 @@ mod tests {
                 third.await.unwrap();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn one_address_keeps_nobody_out_by_handshakes_that_it_does_not_finish() {
+        // One that opened as many connections as there are links had kept everybody out for as long
+        // as a handshake may take.
+        let config = MixServiceConfig {
+            links_max: 8,
+            handshakes_per_address_max: 2,
+            ..MixServiceConfig::default()
+        };
+        let clock = Arc::new(SystemClock::new());
+        let node = start_with(true, None, clock, config).await;
+        let mut silent = Vec::new();
+        for _ in 0..8 {
+            silent.push(TcpStream::connect(node.descriptor.address).await.unwrap());
+        }
+        let _link = dial_node(&node.descriptor, &stranger(), Purpose::Mix).await;
+        // All but the last one that was silent, and the one that is through, were closed for others.
+        while node.handle.link_stats().displaced < 6 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_control_links_of_a_peer_the_older_one_stays() {
+        let (control, mut links) = mpsc::channel(8);
+        let clock = Arc::new(SystemClock::new());
+        let config = MixServiceConfig {
+            control_per_peer_max: 2,
+            ..MixServiceConfig::default()
+        };
+        let node = start_with(true, Some(control), clock, config).await;
+        let alice = stranger();
+        let mut first = dial_node(&node.descriptor, &alice, Purpose::Control).await;
+        let mut one = links.recv().await.unwrap();
+        let _second = dial_node(&node.descriptor, &alice, Purpose::Control).await;
+        let mut two = links.recv().await.unwrap();
+        let mut third = dial_node(&node.descriptor, &alice, Purpose::Control).await;
+        let mut three = links.recv().await.unwrap();
+        let error = two.receive().await.unwrap_err();
+        assert!(matches!(error, LinkError::Replaced), "{error}");
+        first.send(b"here").await.unwrap();
+        assert_eq!(one.receive().await.unwrap(), b"here");
+        // When it has gone, there is room beside the one that is left.
+        drop((one, two));
+        let _fourth = dial_node(&node.descriptor, &alice, Purpose::Control).await;
+        let _four = links.recv().await.unwrap();
+        third.send(b"there").await.unwrap();
+        assert_eq!(three.receive().await.unwrap(), b"there");
     }
 
     #[tokio::test]

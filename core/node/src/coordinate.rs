@@ -48,6 +48,10 @@ const REPORT_OVERHEAD_BYTES: usize = 256;
 /// Links beside those of the nodes: packets that come in, and nodes that have not said hello yet.
 const SPARE_LINKS: usize = 256;
 
+/// How long the link of a node may take to answer when another one with the node's key says hello.
+/// If it does not, the other takes its place.
+const RIVAL_MAX: Duration = Duration::from_secs(3);
+
 /// Most messages of nodes that wait to be looked at. When reached, control links are read no
 /// further.
 const CONTROL_QUEUE_MAX: usize = 64;
@@ -169,10 +173,25 @@ pub struct NodeRecord {
 
 struct Peer {
     record: NodeRecord,
-    /// Its present link. `None` while a newer one has replaced it and has not said hello.
-    link: Option<u64>,
+    /// Its present link.
+    link: u64,
     /// What shows it that a task is ours.
     task_key: TaskKey,
+}
+
+/// A link that says hello with the key of a node that is there.
+struct Rival {
+    link: u64,
+    hello: Hello,
+    /// When it takes the other's place, if that has not answered.
+    until: Instant,
+}
+
+/// What a node says of itself.
+struct Hello {
+    role: Role,
+    descriptor: Descriptor,
+    lending: Lending,
 }
 
 /// The coordinator's end of a control link. The link ends when it is dropped.
@@ -263,8 +282,6 @@ enum Control {
     Closed {
         node: NodeId,
         link: u64,
-        /// Whether the node has opened a newer one.
-        replaced: bool,
     },
 }
 
@@ -286,6 +303,8 @@ pub struct CoordinatorService {
     control: mpsc::Receiver<Control>,
     peers: BTreeMap<NodeId, Peer>,
     links: BTreeMap<u64, ControlLink>,
+    /// Second links of nodes, until it is known whether the first one is alive.
+    rivals: BTreeMap<NodeId, Rival>,
     /// Links of nodes that have joined and get their first directory with the next one.
     joining: Vec<u64>,
     /// Changes since the last directory.
@@ -383,6 +402,9 @@ impl CoordinatorService {
             Arc::clone(&clock),
             MixServiceConfig {
                 links_max: config.nodes_max + SPARE_LINKS,
+                handshakes_per_address_max: SPARE_LINKS / 4,
+                // Which of two goes is decided here.
+                control_per_peer_max: 2,
                 submit: Some(submit_links),
                 ..MixServiceConfig::default()
             },
@@ -414,6 +436,7 @@ impl CoordinatorService {
             control,
             peers: BTreeMap::new(),
             links: BTreeMap::new(),
+            rivals: BTreeMap::new(),
             joining: Vec::new(),
             changes: 0,
             directory,
@@ -487,6 +510,11 @@ impl CoordinatorService {
         self.link_of(node).is_some()
     }
 
+    /// Connections that were closed for newer ones of the same address before they said who they are.
+    pub(crate) fn connections_displaced(&self) -> u64 {
+        self.mix.link_stats().displaced
+    }
+
     /// What the coordinator's own mixnode counted.
     pub async fn mix_stats(&self) -> MixStats {
         self.mix.mix_stats().await
@@ -498,7 +526,7 @@ impl CoordinatorService {
         let tell = ToNode::Tell.encode();
         for peer in self.peers.values_mut() {
             peer.record.mix = None;
-            if let Some(link) = peer.link.and_then(|link| self.links.get(&link)) {
+            if let Some(link) = self.links.get(&peer.link) {
                 // A node with a full queue reads nothing and would not answer.
                 let _ = link.to_node.try_send(ToLink::Send(tell.clone()));
             }
@@ -529,6 +557,7 @@ impl CoordinatorService {
             if self.changes > 0 && (self.control.is_empty() || self.changes >= CHANGES_MAX) {
                 self.publish_directory().await;
             }
+            self.settle_rivals()?;
             if let Some(update) = self.write_down() {
                 return Ok(update);
             }
@@ -563,7 +592,8 @@ impl CoordinatorService {
             }
             let again = self.stalled.as_ref().map(|(again, _)| *again);
             let due = self.rules.poll_timeout().into_iter();
-            let due = due.chain(again).chain(self.notes_due).min();
+            let rivals = self.rivals.values().map(|rival| rival.until);
+            let due = due.chain(again).chain(self.notes_due).chain(rivals).min();
             let wait = due.map_or(Duration::from_secs(60), |due| {
                 due.duration_since(self.clock.now())
             });
@@ -671,7 +701,7 @@ impl CoordinatorService {
     /// The present link of a node that takes part.
     fn link_of(&self, node: NodeId) -> Option<u64> {
         let peer = self.peers.get(&node).filter(|peer| peer.record.answered);
-        peer.and_then(|peer| peer.link)
+        peer.map(|peer| peer.link)
     }
 
     /// Does what the rules have decided.
@@ -869,24 +899,21 @@ impl CoordinatorService {
                     Err(reason) => self.refuse(node, link, reason).map(Some),
                 }
             }
-            Control::Closed {
-                node,
-                link,
-                replaced,
-            } => {
+            Control::Closed { node, link } => {
                 self.links.remove(&link);
-                let Some(peer) = self.peers.get_mut(&node) else {
+                if self
+                    .rivals
+                    .get(&node)
+                    .is_some_and(|rival| rival.link == link)
+                {
+                    self.rivals.remove(&node);
+                }
+                if self.peers.get(&node).is_none_or(|peer| peer.link != link) {
                     return Ok(None);
-                };
-                match peer.link {
-                    // The node is not gone: it says hello on its newer link.
-                    Some(present) if present == link && replaced => {
-                        peer.link = None;
-                        return Ok(None);
-                    }
-                    Some(present) if present > link => return Ok(None),
-                    // The newer link has ended too.
-                    _ => {}
+                }
+                if let Some(rival) = self.rivals.remove(&node) {
+                    // The node is not gone: it has said hello on its newer link.
+                    return self.let_in_rival(node, rival).map(Some);
                 }
                 self.lose(node);
                 Ok(Some(Update::Heard { node }))
@@ -905,51 +932,24 @@ impl CoordinatorService {
         let Ok(message) = message else {
             return Ok(Err(Refusal::Protocol));
         };
-        let joined = self
-            .peers
-            .get(&node)
-            .is_some_and(|peer| peer.link == Some(link));
+        let joined = self.peers.get(&node).is_some_and(|peer| peer.link == link);
         match message {
             FromNode::Hello {
                 role,
                 descriptor,
                 lending,
             } if !joined => {
-                if let Err(reason) = self.admit(node, role, &descriptor) {
-                    return Ok(Err(reason));
-                }
-                let Some(task_key) = TaskKey::between(&self.identity, node) else {
-                    return Ok(Err(Refusal::Descriptor));
-                };
-                let known = self.peers.get(&node);
-                let record = NodeRecord {
+                let hello = Hello {
                     role,
                     descriptor,
-                    offer: offer(
-                        &lending,
-                        known.map_or(0.0, |peer| peer.record.offer.latency_ms),
-                    ),
-                    status: lending.status,
-                    mix: None,
-                    answered: false,
-                    round_trips: known
-                        .map_or_else(RoundTrips::default, |peer| peer.record.round_trips),
-                    reports_refused: known.map_or(0, |peer| peer.record.reports_refused),
+                    lending,
                 };
-                if let Some(end) = self.links.get(&link) {
-                    end.joined.store(role == Role::Compute, Ordering::Relaxed);
+                match self.peers.get(&node).map(|peer| peer.link) {
+                    Some(present) if self.links.contains_key(&present) => {
+                        Ok(self.contest(node, present, link, hello))
+                    }
+                    _ => Ok(self.welcome(node, link, hello)),
                 }
-                let link = Some(link);
-                let peer = Peer {
-                    record,
-                    link,
-                    task_key,
-                };
-                self.peers.insert(node, peer);
-                self.joining.extend(link);
-                self.changes += 1;
-                self.follow_routes();
-                Ok(Ok(Update::Joined { node, role }))
             }
             FromNode::Heartbeat { lending, mix } if joined => {
                 let Some(peer) = self.peers.get_mut(&node) else {
@@ -966,8 +966,14 @@ impl CoordinatorService {
             }
             FromNode::Pong { nonce } if joined => {
                 let sent = self.links.get(&link);
-                let sent = sent.and_then(|end| end.ping.is_answered(nonce));
-                let (Some(peer), Some(sent)) = (self.peers.get_mut(&node), sent) else {
+                let Some(sent) = sent.and_then(|end| end.ping.is_answered(nonce)) else {
+                    return Ok(Err(Refusal::Protocol));
+                };
+                if let Some(rival) = self.rivals.remove(&node) {
+                    let refused = self.refuse(node, rival.link, Refusal::KeyInUse)?;
+                    self.updates.push_back(refused);
+                }
+                let Some(peer) = self.peers.get_mut(&node) else {
                     return Ok(Err(Refusal::Protocol));
                 };
                 let round_trip = at.duration_since(sent);
@@ -1009,6 +1015,106 @@ impl CoordinatorService {
                 Ok(Ok(Update::Heard { node }))
             }
             _ => Ok(Err(Refusal::Protocol)),
+        }
+    }
+
+    /// Lets a node in, or in again.
+    fn welcome(&mut self, node: NodeId, link: u64, hello: Hello) -> Result<Update, Refusal> {
+        let Hello {
+            role,
+            descriptor,
+            lending,
+        } = hello;
+        self.admit(node, role, &descriptor)?;
+        let task_key = TaskKey::between(&self.identity, node).ok_or(Refusal::Descriptor)?;
+        let known = self.peers.get(&node);
+        let record = NodeRecord {
+            role,
+            descriptor,
+            offer: offer(
+                &lending,
+                known.map_or(0.0, |peer| peer.record.offer.latency_ms),
+            ),
+            status: lending.status,
+            mix: None,
+            answered: false,
+            round_trips: known.map_or_else(RoundTrips::default, |peer| peer.record.round_trips),
+            reports_refused: known.map_or(0, |peer| peer.record.reports_refused),
+        };
+        if let Some(end) = self.links.get(&link) {
+            end.joined.store(role == Role::Compute, Ordering::Relaxed);
+        }
+        let peer = Peer {
+            record,
+            link,
+            task_key,
+        };
+        self.peers.insert(node, peer);
+        self.joining.push(link);
+        self.changes += 1;
+        self.follow_routes();
+        Ok(Update::Joined { node, role })
+    }
+
+    /// A second link says hello with the key of a node that is there: it dialled again before its old
+    /// link was seen to end, or its folder was copied and there are two of it. Two would throw each
+    /// other out by turns, so the one that is there stays if it answers.
+    fn contest(
+        &mut self,
+        node: NodeId,
+        present: u64,
+        link: u64,
+        hello: Hello,
+    ) -> Result<Update, Refusal> {
+        if self
+            .rivals
+            .get(&node)
+            .is_some_and(|rival| rival.link == link)
+        {
+            return Err(Refusal::Protocol);
+        }
+        // If there is a ping under way, the answer to that will do.
+        self.ping(present);
+        let until = self.clock.now() + RIVAL_MAX;
+        let rival = Rival { link, hello, until };
+        self.rivals.insert(node, rival);
+        Ok(Update::Heard { node })
+    }
+
+    /// Lets those in whose other link has not answered in time, or was sent away.
+    fn settle_rivals(&mut self) -> Result<(), NodeError> {
+        let now = self.clock.now();
+        let is_settled = |node: &NodeId, rival: &Rival| {
+            let present = self.peers.get(node).map(|peer| peer.link);
+            rival.until <= now || present.is_none_or(|link| !self.links.contains_key(&link))
+        };
+        let settled = self.rivals.iter();
+        let settled = settled.filter(|(node, rival)| is_settled(node, rival));
+        for node in settled.map(|(node, _)| *node).collect::<Vec<_>>() {
+            if let Some(rival) = self.rivals.remove(&node) {
+                let update = self.let_in_rival(node, rival)?;
+                self.updates.push_back(update);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the second link of a node take the place of the first.
+    fn let_in_rival(&mut self, node: NodeId, rival: Rival) -> Result<Update, NodeError> {
+        if let Some(peer) = self.peers.get(&node) {
+            // It ends with that, if it has not.
+            self.links.remove(&peer.link);
+        }
+        match self.welcome(node, rival.link, rival.hello) {
+            Ok(update) => Ok(update),
+            Err(reason) => {
+                let refused = self.refuse(node, rival.link, reason)?;
+                if self.peers.contains_key(&node) {
+                    // Nor is there the other.
+                    self.lose(node);
+                }
+                Ok(refused)
+            }
         }
     }
 
@@ -1093,11 +1199,7 @@ impl CoordinatorService {
             let told = ToNode::Refused { reason }.encode();
             let _ = end.to_node.try_send(ToLink::Refuse(told));
         }
-        if self
-            .peers
-            .get(&node)
-            .is_some_and(|peer| peer.link.is_none_or(|present| present == link))
-        {
+        if self.peers.get(&node).is_some_and(|peer| peer.link == link) {
             self.lose(node);
         }
         Ok(Update::Refused { node, reason })
@@ -1268,16 +1370,12 @@ async fn attend_link(
     if messages.send(opened).await.is_err() {
         return;
     }
-    let ended = tokio::select! {
-        ended = write_link(writer, orders, &outbox, directory, &ping, &*clock) => ended,
-        ended = read_link(reader, number, &joined, &messages, &*clock) => ended,
-    };
-    let replaced = matches!(ended, Err(LinkError::Replaced));
-    let closed = Control::Closed {
-        node,
-        link: number,
-        replaced,
-    };
+    // However one of them ends, the link does.
+    tokio::select! {
+        _ = write_link(writer, orders, &outbox, directory, &ping, &*clock) => {}
+        _ = read_link(reader, number, &joined, &messages, &*clock) => {}
+    }
+    let closed = Control::Closed { node, link: number };
     let _ = messages.send(closed).await;
 }
 

@@ -79,7 +79,7 @@ pub use protocol::{REPORT_LOG_BYTES_MAX, Refusal, Role};
 pub use serve::{FogNodeStatus, NodeConfig, run_node};
 pub use submit::{
     FogClient, FogClientConfig, FogClientError, FogTopology, JobOrder, JobTerms, NodeStatus,
-    Reason, SubmittersConfig, TopologyNode, Watch, Watched,
+    Reason, SubmittersConfig, TopologyNode, WaitingFor, WaitingTasks, Watch, Watched,
 };
 pub use worker::{
     TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost,

@@ -125,10 +125,14 @@ pub enum Refusal {
     /// The node does not read what it is sent: more waits for it than it may have.
     #[error("it does not read what it is sent")]
     Slow = 7,
+    /// Another process takes part with this node's key, and answers: the node's folder was copied, or
+    /// is used twice. Give each node a folder of its own.
+    #[error("another process takes part with this node's key: each node needs a folder of its own")]
+    KeyInUse = 8,
 }
 
 impl Refusal {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Protocol,
         Self::Descriptor,
         Self::Reference,
@@ -136,6 +140,7 @@ impl Refusal {
         Self::Full,
         Self::Offer,
         Self::Slow,
+        Self::KeyInUse,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {

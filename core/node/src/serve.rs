@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 
 use crate::device::{Device, lending, measure_speed, processors};
 use crate::error::NodeError;
+use crate::fogs::{Data, NODE};
 use crate::lane::{Lane, Taken};
 use crate::protocol::{
     AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, MIX_LAYER_MAX, REPORT_LOG_BYTES_MAX,
@@ -249,12 +250,13 @@ impl Node {
                 max: MIX_LAYER_MAX,
             });
         }
+        Data(&config.data).check_for_node()?;
         std::fs::create_dir_all(&config.data).map_err(|source| NodeError::DataDirectory {
             path: config.data.clone(),
             source,
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let mut store = NodeStore::open(config.data.join("node.sqlite"))?;
+        let mut store = NodeStore::open(config.data.join(NODE))?;
         let identity = Identity::from_bytes(store.identity(&mut OsEntropy)?);
         let listen_error = |source| NodeError::Listen {
             address: config.listen,

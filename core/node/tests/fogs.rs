@@ -258,6 +258,9 @@ async fn a_fog_of_processes_works_through_the_death_of_a_node_and_of_its_coordin
 
     // Why a task failed is said wherever one looks.
     fog.write("none.wasm", "no module");
+    let said = fog.refused("submit none.wasm", 2, "arguments").await;
+    assert!(said.contains("this is no WebAssembly module"), "{said}");
+    fog.write("none.wasm", "\0asm\u{1}\0\0\0");
     let (code, shown, _) = fog.run("submit none.wasm --wait").await;
     assert_eq!(code, 3, "{shown}");
     assert!(
@@ -284,9 +287,22 @@ async fn a_fog_of_processes_works_through_the_death_of_a_node_and_of_its_coordin
         .json("submit examples/wasm/echo.wasm --input input1 input2")
         .await;
     let waiting = waits["job"].as_str().unwrap();
+    let status = fog.json(&format!("status {waiting}")).await;
+    assert_eq!(status["waiting"][0]["for"], "fitting_node", "{status}");
+    let status = fog.done(&format!("status {waiting}")).await;
+    let why = "2 tasks wait: none of 1 nodes can take the task; at ";
+    assert!(
+        status.contains(why) && status.contains("node is maintenance"),
+        "{status}"
+    );
     let cancelled = fog.json(&format!("cancel {waiting}")).await;
     assert_eq!(cancelled["cancelled"], 2);
     assert_eq!(fog.json(&format!("cancel {waiting}")).await["cancelled"], 0);
+    let status = fog.done(&format!("status {waiting}")).await;
+    assert!(
+        status.contains("2 cancelled;") && !status.contains("wait"),
+        "{status}"
+    );
     let task = &texts(&waits["tasks"])[0];
     fog.refused(&format!("result {task}"), 3, "refused").await;
     fog.done(&format!("undrain {node}")).await;
@@ -382,6 +398,20 @@ async fn what_is_wrong_is_named() {
         code == 1 && said.contains("in use by another handle"),
         "{said}"
     );
+    // The folder of a coordinator is no node's, nor the other way round.
+    let (code, _, said) = fog
+        .run("node --role compute --fog fog/fog.toml --data fog")
+        .await;
+    let whose = "fog is the folder of a coordinator, and a node needs one of its own";
+    assert!(code == 1 && said.contains(whose), "{said}");
+    assert!(!fog.path("fog/node.sqlite").exists());
+    std::fs::create_dir(fog.path("node")).unwrap();
+    fog.write("node/node.sqlite", "");
+    let (code, _, said) = fog
+        .run("coordinator run --data node --listen 127.0.0.1:0")
+        .await;
+    let whose = "node is the folder of a node, and a coordinator needs one of its own";
+    assert!(code == 1 && said.contains(whose), "{said}");
     // Somebody else is there than the token is for.
     let text = std::fs::read_to_string(fog.path("fog.token")).unwrap();
     let id = fog.json("token show").await["coordinator"]

@@ -45,4 +45,4 @@ pub use task_thread::spawn_task_thread;
 pub use wasm::{
     BlobError, CodeCacheConfig, Metering, WasmtimeConfig, WasmtimeError, WasmtimeRuntime,
 };
-pub use wasm::{WasmConfig, WasmRuntime};
+pub use wasm::{WasmConfig, WasmRuntime, check_preamble};

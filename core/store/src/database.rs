@@ -615,7 +615,9 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = open(&ONE, &file.join("such")).unwrap_err();
-        assert!(error.to_string().contains("cannot be opened"), "{error}");
+        // It had been said three times, in words of SQLite's.
+        assert!(matches!(error, StoreError::CannotOpen { .. }), "{error}");
+        assert!(std::error::Error::source(&error).is_none());
     }
 
     #[test]

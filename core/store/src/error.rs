@@ -15,14 +15,16 @@ use thiserror::Error;
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The path cannot be opened as a file: mostly it is not permitted.
-    #[error("{} cannot be opened", path.display())]
+    /// The path cannot be opened as a file: mostly it is not permitted, or its folder is read-only.
+    #[error(
+        "{} cannot be opened: it, or the folder it is in, may not be written to (SQLite's code {code})",
+        path.display()
+    )]
     CannotOpen {
         /// The file.
         path: PathBuf,
-        /// Why.
-        #[source]
-        source: rusqlite::Error,
+        /// The extended result code of SQLite.
+        code: i32,
     },
     /// The path is that of a folder. Name a file in it.
     #[error("{} is a folder, and a file is needed", path.display())]
@@ -395,7 +397,9 @@ impl StoreError {
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
             Some(ErrorCode::NotADatabase) => Self::NotADatabase { path },
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                Self::CannotOpen { path, source }
+                // What SQLite says is once more that it cannot.
+                let code = source.sqlite_error().map_or(0, |error| error.extended_code);
+                Self::CannotOpen { path, code }
             }
             _ => source.into(),
         }

@@ -34,6 +34,7 @@ const SCHEMA: Schema = Schema {
         include_str!("jobs_3.sql"),
         include_str!("jobs_4.sql"),
         include_str!("jobs_5.sql"),
+        include_str!("jobs_6.sql"),
     ],
     carry_over: |_| Ok(()),
 };
@@ -177,8 +178,8 @@ impl JobStore {
     /// As [`JobStore::stored`].
     pub fn job(&self, job: JobId) -> Result<Option<JobRow>, StoreError> {
         let mut statement = self.database.read()?.prepare_cached(
-            "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
-                    submitted, privacy
+            "SELECT succeeded, failed, lost, cancelled, open, paid, reserved, released, id, owner,
+                    priority, submitted, privacy
              FROM jobs WHERE id = ?1",
         )?;
         let mut rows = statement.query([job.as_bytes()])?;
@@ -191,8 +192,8 @@ impl JobStore {
     /// As [`JobStore::stored`].
     pub fn jobs(&self, count_max: usize) -> Result<Vec<JobRow>, StoreError> {
         let mut statement = self.database.read()?.prepare_cached(
-            "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
-                    submitted, privacy
+            "SELECT succeeded, failed, lost, cancelled, open, paid, reserved, released, id, owner,
+                    priority, submitted, privacy
              FROM jobs ORDER BY submitted DESC, id LIMIT ?1",
         )?;
         let mut rows = statement.query([i64::try_from(count_max).unwrap_or(i64::MAX)])?;
@@ -209,8 +210,8 @@ impl JobStore {
     /// As [`JobStore::stored`].
     pub fn jobs_of(&self, owner: AccountId, count_max: usize) -> Result<Vec<JobRow>, StoreError> {
         let mut statement = self.database.read()?.prepare_cached(
-            "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
-                    submitted, privacy
+            "SELECT succeeded, failed, lost, cancelled, open, paid, reserved, released, id, owner,
+                    priority, submitted, privacy
              FROM jobs WHERE owner = ?1 ORDER BY submitted DESC, id LIMIT ?2",
         )?;
         let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
@@ -481,7 +482,7 @@ impl Writing<'_> {
         let open = JobSummary::open(job);
         self.connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO jobs VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?6, ?8)",
+                "INSERT OR IGNORE INTO jobs VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?6, ?8, 0)",
             )?
             .execute(params![
                 job.id.as_bytes(),
@@ -525,8 +526,8 @@ impl Writing<'_> {
 
     fn finish(self) -> Result<(), StoreError> {
         let mut update = self.connection.prepare_cached(
-            "UPDATE jobs SET succeeded = ?2, failed = ?3, lost = ?4, open = ?5, paid = ?6,
-                             reserved = ?7, released = ?8
+            "UPDATE jobs SET succeeded = ?2, failed = ?3, lost = ?4, cancelled = ?5, open = ?6,
+                             paid = ?7, reserved = ?8, released = ?9
              WHERE id = ?1",
         )?;
         for (job, summary) in self.summaries {
@@ -535,6 +536,7 @@ impl Writing<'_> {
                 count(summary.succeeded),
                 count(summary.failed),
                 count(summary.lost),
+                count(summary.cancelled),
                 count(summary.open),
                 amount(summary.paid),
                 amount(summary.reserved),
@@ -666,25 +668,26 @@ fn read_summary(row: &Row<'_>) -> Result<JobSummary, StoreError> {
         succeeded: number(0)?,
         failed: number(1)?,
         lost: number(2)?,
-        open: number(3)?,
-        paid: money(4)?,
-        reserved: money(5)?,
-        released: money(6)?,
+        cancelled: number(3)?,
+        open: number(4)?,
+        paid: money(5)?,
+        reserved: money(6)?,
+        released: money(7)?,
     })
 }
 
 fn job_row(row: &Row<'_>) -> Result<JobRow, StoreError> {
     Ok(JobRow {
         summary: read_summary(row)?,
-        id: array(row.get_ref(7)?)
+        id: array(row.get_ref(8)?)
             .map(JobId::from_bytes)
             .ok_or_else(|| bad(0, "job id"))?,
-        owner: array(row.get_ref(8)?)
+        owner: array(row.get_ref(9)?)
             .map(AccountId::from_bytes)
             .ok_or_else(|| bad(0, "owner"))?,
-        priority: read_priority(row.get_ref(9)?).ok_or_else(|| bad(0, "priority"))?,
-        submitted: UnixMillis(row.get::<_, i64>(10)?.cast_unsigned()),
-        privacy: read_privacy(row.get_ref(11)?).ok_or_else(|| bad(0, "privacy"))?,
+        priority: read_priority(row.get_ref(10)?).ok_or_else(|| bad(0, "priority"))?,
+        submitted: UnixMillis(row.get::<_, i64>(11)?.cast_unsigned()),
+        privacy: read_privacy(row.get_ref(12)?).ok_or_else(|| bad(0, "privacy"))?,
     })
 }
 
@@ -727,7 +730,7 @@ fn optional<const N: usize>(value: ValueRef<'_>) -> Result<Option<[u8; N]>, ()> 
 
 fn read_jobs(connection: &Connection) -> Result<Vec<StoredJob>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT succeeded, failed, lost, open, paid, reserved, released, id FROM jobs
+        "SELECT succeeded, failed, lost, cancelled, open, paid, reserved, released, id FROM jobs
          WHERE id IN (SELECT job FROM tasks WHERE settled = 0) OR
                id IN (SELECT id FROM jobs WHERE open = 0 ORDER BY submitted DESC LIMIT ?1)
          ORDER BY submitted, id",
@@ -736,7 +739,7 @@ fn read_jobs(connection: &Connection) -> Result<Vec<StoredJob>, StoreError> {
     let mut jobs = Vec::new();
     while let Some(row) = rows.next()? {
         jobs.push(StoredJob {
-            id: array(row.get_ref(7)?)
+            id: array(row.get_ref(8)?)
                 .map(JobId::from_bytes)
                 .ok_or_else(|| bad(0, "job id"))?,
             summary: read_summary(row)?,

@@ -872,6 +872,17 @@ impl fogcompute_coord::Bank for SqliteLedger {
         Self::execute(self, batch, now)
     }
 
+    fn execute_group(
+        &mut self,
+        batches: Vec<Vec<Operation>>,
+        now: UnixMillis,
+    ) -> Vec<Result<Vec<Receipt>, StoreError>> {
+        let group = batches
+            .into_iter()
+            .map(|batch| (Asked::Operations(batch), now));
+        Self::execute_group(self, &group.collect::<Vec<_>>())
+    }
+
     fn is_reserved(&self, id: TransferId) -> Result<bool, StoreError> {
         Ok(self.state().reservation_state(id) == Some(ReservationState::Open))
     }

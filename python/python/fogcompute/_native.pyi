@@ -55,6 +55,8 @@ class FogError(Exception):
     """The stable number of this kind of error, the same in every language."""
     name: ClassVar[str]
     """Its name in every language."""
+    job: str | None
+    """The job of which it is not known whether it was admitted: submit it again under that id."""
 
 class ArgumentError(FogError, ValueError): ...
 class PanicError(FogError): ...
@@ -5358,6 +5360,7 @@ class JobStatus:
         "succeeded",
         "failed",
         "lost",
+        "cancelled",
         "open",
         "paid",
         "reserved",
@@ -5373,6 +5376,7 @@ class JobStatus:
         succeeded: int,
         failed: int,
         lost: int,
+        cancelled: int,
         open: int,
         paid: int,
         reserved: int,
@@ -5409,7 +5413,11 @@ class JobStatus:
 
     @property
     def lost(self) -> int:
-        """Tasks that were cancelled or given up."""
+        """Tasks that were given up after their last attempt."""
+
+    @property
+    def cancelled(self) -> int:
+        """Tasks that were cancelled."""
 
     @property
     def open(self) -> int:
@@ -6108,18 +6116,19 @@ class FogCoordinator:
     def issue_token(
         self,
         *,
-        actions: Sequence[str] | None = ...,
+        actions: Sequence[str] | None = None,
         tasks_max: int = 1_000_000,
         max_spend: int = 1_000_000_000_000_000_000_000,
-        valid_for: timedelta = ...,
+        valid_for: timedelta | None = None,
         account: str | UUID | None = None,
     ) -> str:
         """Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
         coordinator for what it grants.
 
-        `actions` are of `submit`, `cancel`, `query`, `drain` and `maintain`. At most `tasks_max` tasks may
-        be submitted with it, and `max_spend` base units reserved for them, on the `account` of the owner if
-        no other is said.
+        `actions` are of `submit`, `cancel`, `query`, `drain` and `maintain`; without them the first three.
+        At most `tasks_max` tasks may be submitted with it, and `max_spend` base units reserved for them,
+        on the `account` of the owner if no other is said. It is good for 30 days if `valid_for` does not
+        say otherwise.
         """
 
     def close(self) -> None:

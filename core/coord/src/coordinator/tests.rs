@@ -4,7 +4,7 @@ use crate::index::SHOWN_MAX;
 use crate::job::TaskOrder;
 use crate::journal::MemoryJournal;
 use crate::kind::{PrivacyLevel, Status};
-use crate::routing::Obstacle;
+use crate::routing::{Obstacle, Unroutable};
 use fogcompute_base::{AccountId, TransferId};
 use fogcompute_exec::{Limits, TaskError, TransitionError, Usage};
 use fogcompute_ledger::{Book, LedgerError, Limits as AccountLimits, Operation, Receipt};
@@ -34,6 +34,8 @@ const C: NodeId = NodeId::from_bytes([3; 32]);
 struct Till {
     book: Book,
     shut: bool,
+    /// How many batches each group had.
+    groups: Vec<usize>,
 }
 
 #[derive(Debug, Error, PartialEq)]
@@ -52,6 +54,16 @@ impl Bank for Till {
             return Err(TillError::Shut);
         }
         Ok(self.book.execute(batch, now)?)
+    }
+
+    fn execute_group(
+        &mut self,
+        batches: Vec<Vec<Operation>>,
+        now: UnixMillis,
+    ) -> Vec<Result<Vec<Receipt>, TillError>> {
+        self.groups.push(batches.len());
+        let batches = batches.iter();
+        batches.map(|batch| self.execute(batch, now)).collect()
     }
 
     fn is_reserved(&self, id: TransferId) -> Result<bool, TillError> {
@@ -126,7 +138,11 @@ impl World {
             .unwrap();
         Self {
             coordinator: Coordinator::new(config).unwrap(),
-            till: Till { book, shut: false },
+            till: Till {
+                book,
+                shut: false,
+                groups: Vec::new(),
+            },
             journal: Paper::default(),
             flushed: Ok(()),
             rng: ChaCha8Rng::seed_from_u64(1),
@@ -789,7 +805,8 @@ fn open_tasks_have_a_limit() {
         privacy: PrivacyLevel::Private,
         tasks: orders([1, 2]),
     };
-    let refused: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
+    let refused: Result<(), SubmitError<TillError>> =
+        world.coordinator.check_job(&job, &mut Together::default());
     assert!(matches!(
         refused,
         Err(SubmitError::Shed(shed)) if shed.open == watermark - 1 && shed.watermark == watermark
@@ -799,10 +816,13 @@ fn open_tasks_have_a_limit() {
         priority: Priority::High,
         ..job.clone()
     };
-    let admitted: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&urgent);
+    let admitted: Result<(), SubmitError<TillError>> = world
+        .coordinator
+        .check_job(&urgent, &mut Together::default());
     assert!(admitted.is_ok());
     world.coordinator.open -= 1;
-    let admitted: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
+    let admitted: Result<(), SubmitError<TillError>> =
+        world.coordinator.check_job(&job, &mut Together::default());
     assert!(admitted.is_ok());
 }
 
@@ -873,7 +893,7 @@ fn a_cancelled_task_keeps_its_slot_until_its_node_lets_go() {
         Err(ReportError::Transition(TransitionError::Ended { .. }))
     ));
     assert_eq!(world.dispatched(), [(A, id(3), 1)]);
-    assert_eq!(world.summary(1).lost, 2);
+    assert_eq!((world.summary(1).lost, world.summary(1).cancelled), (0, 2));
     // Nobody else can free the slot that is taken now.
     assert!(world.report(B, 3, 1, done(FUEL)).is_err());
     assert!(world.report(A, 3, 2, done(FUEL)).is_err());
@@ -1218,6 +1238,113 @@ fn a_task_that_no_node_could_ever_take_is_refused_with_the_nearest_miss() {
         // Nothing is reserved for it.
         assert_eq!(world.available(), ENDOWMENT - 1_000);
     }
+}
+
+/// No command said why a task waits: one that no node could take looked like one that was next.
+#[test]
+fn a_task_that_waits_says_why() {
+    for config in [routed(Strategy::LeastLoaded), config()] {
+        let mut world = World::with(config);
+        let why = |world: &World, job: u8| -> Vec<_> {
+            let told = world.coordinator.waiting(job_id(job)).into_iter();
+            told.map(|it| (it.task, it.tasks, it.reason)).collect()
+        };
+        world
+            .submit(1, vec![order(1), order_with_memory(2, 65 * MIB), order(3)])
+            .unwrap();
+        assert_eq!(
+            why(&world, 1),
+            [
+                (id(1), 2, WaitReason::NoNode),
+                (id(2), 1, WaitReason::NoNode)
+            ]
+        );
+        assert_eq!(why(&world, 2), []);
+        let asleep = Offer {
+            cpu_millis: 0,
+            ..OFFER
+        };
+        world.register(A, asleep);
+        let nothing = WaitReason::NothingLent { nodes: 1 };
+        assert_eq!(why(&world, 1)[0], (id(1), 2, nothing));
+        world.heartbeat(A, OFFER).unwrap();
+        let held = Obstacle::Memory {
+            bytes: 64 * MIB,
+            needed: 65 * MIB,
+        };
+        let misses = WaitReason::NoFit(Unroutable {
+            nodes: 1,
+            nearest: Some((A, held)),
+        });
+        // The first runs, the last waits for it, and the one that fits nowhere is before that.
+        let told = why(&world, 1);
+        assert_eq!(told[0], (id(2), 1, misses));
+        assert_eq!(told[1], (id(3), 1, WaitReason::Busy { before: 1 }));
+        world.call(|rules, host| rules.drain(A, host));
+        let leaving = Obstacle::Status {
+            status: Status::Draining,
+        };
+        let leaving = WaitReason::NoFit(Unroutable {
+            nodes: 1,
+            nearest: Some((A, leaving)),
+        });
+        assert_eq!(why(&world, 1)[1], (id(3), 1, leaving));
+        world.call(|rules, host| rules.undrain(A, host));
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        world.call(Coordinator::hold);
+        world.submit(4, orders([4])).unwrap();
+        assert_eq!(why(&world, 4), [(id(4), 1, WaitReason::NoMixnet)]);
+        world.journal.full = true;
+        world.call(|rules, host| rules.cancel(id(4), host)).unwrap();
+        assert_eq!(why(&world, 1)[0].2, WaitReason::Stalled);
+    }
+}
+
+/// Each of many jobs that came at once had waited for the ledger's disk by itself.
+#[test]
+fn jobs_that_come_together_ask_the_ledger_once_and_are_refused_apart() {
+    let mut world = World::new();
+    let job = |number: u8, tasks: Vec<TaskOrder>| JobSpec {
+        id: job_id(number),
+        owner: OWNER,
+        priority: Priority::Normal,
+        privacy: PrivacyLevel::Private,
+        tasks,
+    };
+    let dear = TaskOrder {
+        price_max: Amount(ENDOWMENT),
+        ..order(3)
+    };
+    let jobs = vec![
+        job(1, orders([1])),
+        job(2, vec![]),
+        job(3, vec![dear]),
+        job(1, orders([4])),
+        job(5, orders([1])),
+        job(6, orders([6, 7])),
+    ];
+    let admitted = world.call(|rules, host| rules.submit_all(jobs, host));
+    assert_eq!(world.till.groups, [3]);
+    assert_eq!(admitted[0], Ok(()));
+    assert_eq!(admitted[1], Err(SubmitError::NoTasks { job: job_id(2) }));
+    assert!(matches!(admitted[2], Err(SubmitError::Bank(_))));
+    assert_eq!(admitted[3], Err(SubmitError::KnownJob { job: job_id(1) }));
+    assert_eq!(admitted[4], Err(SubmitError::KnownTask { task: id(1) }));
+    assert_eq!(admitted[5], Ok(()));
+    assert_eq!(world.available(), ENDOWMENT - 3_000);
+    let metrics = world.coordinator.metrics();
+    assert_eq!((metrics.jobs_admitted, metrics.jobs_refused), (2, 4));
+}
+
+#[test]
+fn of_a_job_of_many_kinds_of_tasks_the_first_are_told() {
+    let mut world = World::with(routed(Strategy::LeastLoaded));
+    let kinds =
+        (1..=WAITING_MAX as u8 + 1).map(|task| order_with_memory(task, u64::from(task) * MIB));
+    world.submit(1, kinds.collect()).unwrap();
+    let told = world.coordinator.waiting(job_id(1));
+    assert_eq!(told.len(), WAITING_MAX);
+    assert_eq!(told[0].task, id(1));
 }
 
 #[test]

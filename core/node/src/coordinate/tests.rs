@@ -391,7 +391,7 @@ async fn a_node_that_does_not_read_holds_one_directory_however_many_come_and_go(
     }
     let last = joined(&mut service, Role::Compute).await;
     // One latest directory, shared by all, and no queue of any link grows.
-    let end = &service.links[&service.peers[&idle.descriptor.node].link.unwrap()];
+    let end = &service.links[&service.peers[&idle.descriptor.node].link];
     assert_eq!(end.to_node.capacity(), NODE_QUEUE_MAX);
     let newest = drive(&mut service, async {
         loop {
@@ -846,6 +846,38 @@ async fn who_answers_what_was_not_asked_is_sent_away() {
     );
 }
 
+/// Two nodes with one key had thrown each other out by turns, and nobody was told why.
+#[tokio::test]
+async fn a_copy_of_a_node_that_is_there_is_refused_and_told_why() {
+    let (mut service, _folder) = start(8).await;
+    let to = *service.descriptor();
+    let mut first = joined(&mut service, Role::Compute).await;
+    let (id, descriptor) = (first.descriptor.node, first.descriptor);
+    for _ in 0..2 {
+        let identity = first.identity.clone();
+        let (refused, _) = drive(&mut service, async {
+            let mut copy = Played::dial_as(identity, &to).await;
+            copy.hello(Role::Compute, LENDING).await;
+            // The one that is there answers.
+            tokio::join!(copy.join(), first.join())
+        })
+        .await;
+        assert_eq!(refused, Some(Refusal::KeyInUse));
+    }
+    assert!(Refusal::KeyInUse.to_string().contains("folder of its own"));
+    assert_eq!(service.node(id).unwrap().descriptor, descriptor);
+    // Where it says nothing, because its machine has crashed, whoever comes back is let in.
+    let again = drive(&mut service, async {
+        let mut again = Played::dial_as(first.identity.clone(), &to).await;
+        again.hello(Role::Compute, LENDING).await;
+        assert_eq!(again.join().await, None);
+        again
+    })
+    .await;
+    assert_eq!(service.node(id).unwrap().descriptor, again.descriptor);
+    assert_eq!(service.nodes().count(), 1);
+}
+
 #[tokio::test]
 async fn a_node_that_registers_again_at_another_address_is_one_node_and_there() {
     let (mut service, _folder) = start(8).await;
@@ -974,5 +1006,8 @@ async fn a_job_that_ended_so_long_ago_that_the_rules_forgot_it_is_not_taken_agai
             "{refused:?}"
         );
     }
-    assert_eq!(service.jobs().job(job).unwrap().unwrap().summary.lost, 1);
+    assert_eq!(
+        service.jobs().job(job).unwrap().unwrap().summary.cancelled,
+        1
+    );
 }

@@ -25,7 +25,7 @@ use super::top::{node_json, role_name};
 use super::{FogCommandError, print, say};
 use crate::files::{Readers, replace};
 use crate::submit::{
-    FogClient, FogClientConfig, JobOrder, JobTerms, Reason, TopologyNode, Watched,
+    FogClient, FogClientConfig, JobOrder, JobTerms, Reason, TopologyNode, WaitingTasks, Watched,
 };
 
 /// Tasks of which is said why they failed.
@@ -88,7 +88,13 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<(), FogCommand
         value["errors"] = json!(failures);
     }
     say(asking.json, &value, &lines.join("\n"))?;
-    let count = row.summary.failed + row.summary.lost;
+    let JobSummary {
+        failed,
+        lost,
+        cancelled,
+        ..
+    } = row.summary;
+    let count = failed + lost + cancelled;
     match arguments.wait && count > 0 {
         true => Err(FogCommandError::JobFailed { count }),
         false => Ok(()),
@@ -155,8 +161,16 @@ pub(super) async fn status(arguments: &StatusArguments) -> Result<(), FogCommand
     let row = client.job(job).await?;
     let tasks = client.tasks(job).await?;
     let failures = reasons(&client, &tasks).await?;
+    let waiting = match row.summary.open {
+        0 => Vec::new(),
+        _ => client.waiting(job).await?,
+    };
     let mut value = job_json(&row);
     let mut text = job_line(&row);
+    for waiting in &waiting {
+        let _ = write!(text, "\n  {}", waiting_line(waiting));
+    }
+    value["waiting"] = waiting.iter().map(waiting_json).collect();
     let mut of = Vec::new();
     for task in &tasks {
         let (mut value, mut line) = (task_json(task), task_line(task));
@@ -394,6 +408,7 @@ fn summary_text(summary: &JobSummary) -> String {
         succeeded,
         failed,
         lost,
+        cancelled,
         open,
         paid,
         ..
@@ -401,7 +416,8 @@ fn summary_text(summary: &JobSummary) -> String {
     let mut text = format!("{succeeded} succeeded");
     let counts = [
         (failed, "failed"),
-        (lost, "lost or cancelled"),
+        (lost, "lost"),
+        (cancelled, "cancelled"),
         (open, "open"),
     ];
     for (count, what) in counts {
@@ -422,6 +438,7 @@ pub(super) fn job_json(job: &JobRow) -> Value {
         succeeded,
         failed,
         lost,
+        cancelled,
         open,
         paid,
         reserved,
@@ -436,10 +453,29 @@ pub(super) fn job_json(job: &JobRow) -> Value {
         "succeeded": succeeded,
         "failed": failed,
         "lost": lost,
+        "cancelled": cancelled,
         "open": open,
         "paid": paid.to_string(),
         "reserved": reserved.to_string(),
         "released": released.to_string(),
+    })
+}
+
+fn waiting_line(waiting: &WaitingTasks) -> String {
+    let (tasks, said) = (waiting.tasks, &waiting.said);
+    match tasks {
+        1 => format!("1 task waits: {said}"),
+        _ => format!("{tasks} tasks wait: {said}"),
+    }
+}
+
+fn waiting_json(waiting: &WaitingTasks) -> Value {
+    json!({
+        "task": waiting.task,
+        "tasks": waiting.tasks,
+        "for": waiting.waiting_for.name(),
+        "before": waiting.before,
+        "said": waiting.said,
     })
 }
 

@@ -134,6 +134,7 @@ pub(crate) struct OpenCoordinator {
 /// Starts a coordinator and lets submitters in that hold tokens of its owner.
 pub(crate) async fn open(config: FogCoordinatorConfig) -> Result<OpenCoordinator, NodeError> {
     let data = Data(&config.data);
+    data.check_for_coordinator()?;
     std::fs::create_dir_all(data.0).map_err(FogFileError::file("creating", data.0))?;
     data.check_complete()?;
     let owner = data.make_owner(&mut OsEntropy)?;

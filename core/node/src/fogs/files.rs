@@ -27,6 +27,9 @@ pub(crate) const JOBS: &str = "jobs.sqlite";
 /// Calls that were made, and what was used of tokens.
 pub(crate) const GATE: &str = "gate.sqlite";
 
+/// What a node keeps in its data.
+pub(crate) const NODE: &str = "node.sqlite";
+
 /// Why a file of a fog cannot be used, or is not one.
 #[non_exhaustive]
 #[derive(Debug, Error)]
@@ -86,6 +89,16 @@ pub enum FogFileError {
         /// The file.
         path: PathBuf,
     },
+    /// A folder is that of another kind of process. Give each a folder of its own.
+    #[error("{} is the folder of a {found}, and a {wanted} needs one of its own", path.display())]
+    OtherFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        found: &'static str,
+        /// Who was to use it.
+        wanted: &'static str,
+    },
     /// What an owner's account begins with was said before, and was another amount.
     #[error(
         "the owner's account began with {} credits, which stays; do not say another amount",
@@ -140,6 +153,32 @@ pub(crate) struct Data<'a>(pub(crate) &'a Path);
 impl Data<'_> {
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// Refuses the folder of a node.
+    pub(crate) fn check_for_coordinator(&self) -> Result<(), FogFileError> {
+        self.check_lacks(&[NODE], "node", "coordinator")
+    }
+
+    /// Refuses the folder of a coordinator.
+    pub(crate) fn check_for_node(&self) -> Result<(), FogFileError> {
+        self.check_lacks(&[JOBS, GATE, "founding.toml"], "coordinator", "node")
+    }
+
+    fn check_lacks(
+        &self,
+        names: &[&str],
+        found: &'static str,
+        wanted: &'static str,
+    ) -> Result<(), FogFileError> {
+        match names.iter().any(|name| self.file(name).exists()) {
+            true => Err(FogFileError::OtherFolder {
+                path: self.0.to_owned(),
+                found,
+                wanted,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Refuses what lacks a part of what a coordinator has written that ran before.

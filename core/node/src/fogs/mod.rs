@@ -23,7 +23,7 @@ pub(crate) use self::arguments::{CoordinatorCommand, TokenCommand};
 pub(crate) use self::coordinator::open;
 pub use self::coordinator::{FogCoordinatorConfig, TokenTerms};
 pub use self::files::FogFileError;
-pub(crate) use self::files::{Data, FogFile};
+pub(crate) use self::files::{Data, FogFile, NODE};
 use crate::error::NodeError;
 use crate::submit::FogClientError;
 
@@ -95,15 +95,18 @@ impl FogCommandError {
                 | FogFileError::NoCoordinator { .. }
                 | FogFileError::NoToken { .. }
                 | FogFileError::Exists { .. }
+                | FogFileError::OtherFolder { .. }
                 | FogFileError::Incomplete { .. },
             ) => "file",
             Self::Files(FogFileError::BadFile { .. } | FogFileError::BadToken { .. }) => "token",
             Self::Files(FogFileError::Endowed { .. })
             | Self::TooLarge { .. }
             | Self::Spec(_)
-            | Self::Client(FogClientError::TooLong { .. } | FogClientError::TooManyTasks { .. }) => {
-                "arguments"
-            }
+            | Self::Client(
+                FogClientError::TooLong { .. }
+                | FogClientError::TooManyTasks { .. }
+                | FogClientError::NoModule { .. },
+            ) => "arguments",
             Self::Client(FogClientError::Refused { .. })
             | Self::NoNode { .. }
             | Self::Ambiguous { .. } => "refused",

@@ -101,14 +101,15 @@ impl Look {
         );
         for job in &self.jobs {
             let summary = &job.summary;
-            let ended = summary.succeeded + summary.failed + summary.lost;
+            let unusable = summary.failed + summary.lost + summary.cancelled;
+            let ended = summary.succeeded + unusable;
             let all = ended + summary.open;
             let _ = writeln!(
                 text,
                 "{}  {} {ended:>6} {all:>9} {:>7} {:>10}",
                 job.id,
                 bar(ended, all),
-                summary.failed + summary.lost,
+                unusable,
                 short(&summary.paid.to_credits_string()),
             );
         }

@@ -116,9 +116,16 @@ impl FogCoordinator {
 
     /// Issues a token, with a key of its own: the text of a token's file. Whoever has it may ask the
     /// coordinator for what it grants.
-    #[must_use]
-    pub fn issue(&self, terms: &TokenTerms) -> String {
-        terms.issue(&self.file, &self.owner).text()
+    ///
+    /// # Errors
+    /// [`NodeError::Forked`]; [`NodeError::Closed`] after [`FogCoordinator::close`].
+    pub fn issue(&self, terms: &TokenTerms) -> Result<String, NodeError> {
+        let home = self.thread.home();
+        home.check().map_err(|_| NodeError::Forked { what: WHAT })?;
+        if self.thread.is_closed() {
+            return Err(NodeError::Closed { what: WHAT });
+        }
+        Ok(terms.issue(&self.file, &self.owner).text())
     }
 
     /// Why it cannot write down what happens, and admits nothing, if it cannot.

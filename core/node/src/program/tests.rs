@@ -42,7 +42,7 @@ fn access(fog: &FogCoordinator) -> FogAccess {
         actions: Action::ALL.to_vec(),
         ..TokenTerms::default()
     };
-    let config = FogClientConfig::from_token(&fog.issue(&terms)).unwrap();
+    let config = FogClientConfig::from_token(&fog.issue(&terms).unwrap()).unwrap();
     FogAccess::start(config).unwrap()
 }
 
@@ -268,9 +268,12 @@ fn what_is_asked_of_nobody_ends_with_patience() {
     let fog = coordinator(folder.path());
     let config = FogClientConfig {
         patience: Duration::from_millis(300),
-        ..FogClientConfig::from_token(&fog.issue(&TokenTerms::default())).unwrap()
+        ..FogClientConfig::from_token(&fog.issue(&TokenTerms::default()).unwrap()).unwrap()
     };
     fog.close();
+    // Nor does it issue tokens any more.
+    let unissued = fog.issue(&TokenTerms::default());
+    assert!(matches!(unissued, Err(NodeError::Closed { .. })));
     let access = FogAccess::start(config).unwrap();
     let watch = access.watch(0).unwrap();
     for _ in 0..2 {

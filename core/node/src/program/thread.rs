@@ -71,6 +71,10 @@ impl FogThread {
         &self.handle
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     pub(super) const fn home(&self) -> HomeProcess {
         self.home
     }

@@ -11,8 +11,9 @@ use fogcompute_base::limits::JOB_TASKS_MAX;
 use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{Clock, JobId, NodeId, OsEntropy, Rng as _, SystemClock, TaskId};
 use fogcompute_coord::token::{Action, Call, Token};
-use fogcompute_exec::TaskReport;
+use fogcompute_exec::{TaskError, TaskReport};
 use fogcompute_net::{Identity, Link, LinkError, LinkReader, LinkWriter, Purpose};
+use fogcompute_runtime::check_preamble;
 use fogcompute_store::{JobChange, JobEvent, JobRow, TaskRow};
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -25,6 +26,7 @@ use super::protocol::{
     Reason, Request, WAIT_MS_MAX, Wanted, request_frames,
 };
 use super::topology::FogTopology;
+use super::waiting::WaitingTasks;
 
 /// First pause before a coordinator that was lost is dialled again; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -105,6 +107,14 @@ pub enum FogClientError {
         actual: usize,
         /// The limit.
         limit: usize,
+    },
+    /// What a task should run is no WebAssembly module. Nothing was sent.
+    #[error("task {task}: {source}")]
+    NoModule {
+        /// The first such task.
+        task: TaskId,
+        /// What is wrong with it.
+        source: TaskError,
     },
     /// The coordinator said something that makes no sense: it is of another version.
     #[error("coordinator {address} answers something else than was asked: {source}")]
@@ -217,6 +227,11 @@ impl FogClient {
         if actual > limit {
             return Err(FogClientError::TooManyTasks { actual, limit });
         }
+        for order in &job.tasks {
+            let task = order.id;
+            check_preamble(order.spec.module())
+                .map_err(|source| FogClientError::NoModule { task, source })?;
+        }
         let id = job.id;
         match self.ask(&Request::Submit(job)).await {
             Ok(Answer::Job(job)) => Ok(job),
@@ -236,6 +251,18 @@ impl FogClient {
     pub async fn job(&self, job: JobId) -> Result<JobRow, FogClientError> {
         match self.ask(&Request::Job(job)).await? {
             Answer::Job(job) => Ok(job),
+            _ => Err(self.confused()),
+        }
+    }
+
+    /// Why tasks of a job wait for a node, told for each kind of them that nodes tell apart, and at most
+    /// for eight. Empty if none waits.
+    ///
+    /// # Errors
+    /// [`FogClientError`]; [`Reason::UnknownJob`].
+    pub async fn waiting(&self, job: JobId) -> Result<Vec<WaitingTasks>, FogClientError> {
+        match self.ask(&Request::Waiting(job)).await? {
+            Answer::Waiting(waiting) => Ok(waiting),
             _ => Err(self.confused()),
         }
     }
@@ -450,7 +477,7 @@ impl FogClient {
         }
     }
 
-    async fn ask(&self, request: &Request) -> Result<Answer, FogClientError> {
+    pub(super) async fn ask(&self, request: &Request) -> Result<Answer, FogClientError> {
         let body: Arc<[u8]> = request.encode().into();
         if body.len() > REQUEST_BYTES_MAX {
             return Err(FogClientError::TooLong {

@@ -9,8 +9,9 @@ use fogcompute_base::{AccountId, JobId, NodeId, TaskId};
 use fogcompute_coord::token::{Action, Gate, GateConfig, Need, Pass, ReplayLimits};
 use fogcompute_coord::{JobSpec, NodeView, Status, SubmitError};
 use fogcompute_ledger::{Amount, PublicKey};
+use fogcompute_runtime::check_preamble;
 use fogcompute_store::{GateStore, JobRow, StoreError, TaskRow, Wait};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, info_span, warn};
 
 use super::link::{Asked, Desk, Reply};
@@ -46,6 +47,8 @@ pub(crate) struct Submitters {
     desk: Arc<Desk>,
     inbox: mpsc::Receiver<Asked>,
     door: Option<Door>,
+    /// Jobs that have come together and were not looked at yet.
+    coming: Vec<Submission>,
     /// Answers that nobody may see before what they say is written down.
     unwritten: Vec<(Reply, Promise)>,
     watchers: Vec<Watcher>,
@@ -57,6 +60,22 @@ pub(crate) struct Submitters {
 struct Door {
     gate: Gate,
     store: GateStore,
+}
+
+/// A job that somebody may submit.
+struct Submission {
+    reply: Reply,
+    pass: Pass,
+    order: JobOrder,
+    /// Its room among those that come in.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What a job is at first sight.
+enum Looked {
+    New(JobSpec),
+    /// It was admitted before, or another of its id, and is asked for with these tasks.
+    Known(Vec<TaskId>),
 }
 
 /// What is answered once everything is written down.
@@ -91,6 +110,23 @@ impl Refused {
     }
 }
 
+impl From<&SubmitError<StoreError>> for Refused {
+    fn from(error: &SubmitError<StoreError>) -> Self {
+        let reason = match error {
+            SubmitError::NoTasks { .. } => Reason::NoTasks,
+            SubmitError::TooManyTasks { .. } => Reason::TooManyTasks,
+            SubmitError::KnownJob { .. } => Reason::JobTaken,
+            SubmitError::KnownTask { .. } => Reason::TaskTaken,
+            SubmitError::Shed(_) => Reason::Shed,
+            SubmitError::Unroutable { .. } => Reason::Unroutable,
+            SubmitError::Bank(_) => Reason::Funds,
+            // There is one more in this workspace.
+            _ => Reason::Stalled,
+        };
+        Self(reason, error.to_string())
+    }
+}
+
 impl From<StoreError> for Refused {
     /// Where files are is nothing for submitters.
     fn from(error: StoreError) -> Self {
@@ -111,6 +147,7 @@ impl Submitters {
             desk,
             inbox,
             door: None,
+            coming: Vec::new(),
             unwritten: Vec::new(),
             watchers: Vec::new(),
             refused: 0,
@@ -175,13 +212,14 @@ impl CoordinatorService {
         }
         for (asked, pass) in let_in {
             if kept.is_ok() {
-                self.carry_out(asked, &pass);
+                self.carry_out(asked, pass);
                 continue;
             }
             // The call could be made again after a restart, so it does nothing.
             self.give_back(&pass);
             let _ = asked.reply.send(Refused::of(Reason::Stalled).into());
         }
+        self.take_jobs();
     }
 
     /// Whether a call is permitted, each once.
@@ -236,21 +274,28 @@ impl CoordinatorService {
         }
     }
 
-    fn carry_out(&mut self, asked: Asked, pass: &Pass) {
+    fn carry_out(&mut self, asked: Asked, pass: Pass) {
         let (reply, owner) = (asked.reply, pass.account);
+        // What is asked for after a job may be about it.
+        let goes_on = match &asked.request {
+            Request::Submit(order) => {
+                let mut coming = self.submitters.coming.iter();
+                coming.all(|it| it.order.id != order.id)
+            }
+            _ => false,
+        };
+        if !goes_on {
+            self.take_jobs();
+        }
         let answer = match asked.request {
-            Request::Submit(job) => match self.take_job(job, owner) {
-                Ok(promise) => {
-                    if let Promise::Job { tasks: Some(_), .. } = promise {
-                        self.give_back(pass);
-                    }
-                    return self.submitters.unwritten.push((reply, promise));
-                }
-                Err(refused) => {
-                    self.give_back(pass);
-                    Err(refused)
-                }
-            },
+            Request::Submit(order) => {
+                return self.submitters.coming.push(Submission {
+                    reply,
+                    pass,
+                    order,
+                    _room: asked._room,
+                });
+            }
             Request::CancelJob(job) => match self.cancel_job(job, owner) {
                 Ok(count) => return self.promise_cancelled(reply, count),
                 Err(refused) => Err(refused),
@@ -288,53 +333,80 @@ impl CoordinatorService {
             },
             Request::Metrics => Ok(Answer::Metrics(self.metrics_text())),
             Request::Topology => Ok(Answer::Topology(self.fog_topology())),
+            Request::Waiting(job) => self
+                .job_of(job, owner)
+                .map(|_| Answer::Waiting(self.waiting(job))),
         };
         let _ = reply.send(answer.unwrap_or_else(Answer::from));
     }
 
-    fn take_job(&mut self, order: JobOrder, owner: AccountId) -> Result<Promise, Refused> {
-        let (job, count) = (order.id, order.tasks.len());
-        let span = info_span!("submit", %job, tasks = count);
-        let _entered = span.enter();
-        let mut promise = Promise::Job {
-            job,
-            owner,
-            tasks: None,
-        };
-        if self.knows(job)? {
-            if let Promise::Job { tasks, .. } = &mut promise {
-                *tasks = Some(order.tasks.iter().map(|order| order.id).collect());
+    /// Takes the jobs that have come together: the ledger is asked, and its disk waited for, once.
+    fn take_jobs(&mut self) {
+        let (mut waiting, mut jobs) = (Vec::new(), Vec::new());
+        for submission in std::mem::take(&mut self.submitters.coming) {
+            let Submission {
+                reply, pass, order, ..
+            } = submission;
+            let (job, owner, count) = (order.id, pass.account, order.tasks.len());
+            match self.look_at(order, owner) {
+                Ok(Looked::New(spec)) => {
+                    jobs.push(spec);
+                    let span = info_span!("submit", %job, tasks = count);
+                    waiting.push((reply, pass, job, span));
+                }
+                Ok(Looked::Known(tasks)) => {
+                    self.give_back(&pass);
+                    let tasks = Some(tasks);
+                    let promise = Promise::Job { job, owner, tasks };
+                    self.submitters.unwritten.push((reply, promise));
+                }
+                Err(refused) => {
+                    self.give_back(&pass);
+                    let _ = reply.send(refused.into());
+                }
             }
-            return Ok(promise);
         }
-        let job = JobSpec {
-            id: job,
+        if jobs.is_empty() {
+            return;
+        }
+        let taken = self.with_rules(|rules, host| rules.submit_all(jobs, host));
+        for ((reply, pass, job, span), taken) in waiting.into_iter().zip(taken) {
+            let _entered = span.enter();
+            let owner = pass.account;
+            match taken {
+                Ok(()) => {
+                    debug!("taken");
+                    let tasks = None;
+                    let promise = Promise::Job { job, owner, tasks };
+                    self.submitters.unwritten.push((reply, promise));
+                }
+                Err(error) => {
+                    debug!(%error, "refused");
+                    self.give_back(&pass);
+                    let _ = reply.send(Refused::from(&error).into());
+                }
+            }
+        }
+    }
+
+    /// Whether a job is there already, or may be taken as far as can be seen of itself.
+    fn look_at(&self, order: JobOrder, owner: AccountId) -> Result<Looked, Refused> {
+        if self.knows(order.id)? {
+            let tasks = order.tasks.iter().map(|order| order.id);
+            return Ok(Looked::Known(tasks.collect()));
+        }
+        for task in &order.tasks {
+            // The rest of it is for a node to look at.
+            check_preamble(task.spec.module())
+                .map_err(|error| Refused(Reason::NoModule, format!("task {}: {error}", task.id)))?;
+        }
+        Ok(Looked::New(JobSpec {
+            id: order.id,
             owner,
             priority: order.priority,
             privacy: order.privacy,
             tasks: order.tasks,
-        };
-        match self.with_rules(|rules, host| rules.submit(job, host)) {
-            Ok(()) => {
-                debug!("taken");
-                Ok(promise)
-            }
-            Err(error) => {
-                debug!(%error, "refused");
-                let reason = match &error {
-                    SubmitError::NoTasks { .. } => Reason::NoTasks,
-                    SubmitError::TooManyTasks { .. } => Reason::TooManyTasks,
-                    SubmitError::KnownJob { .. } => Reason::JobTaken,
-                    SubmitError::KnownTask { .. } => Reason::TaskTaken,
-                    SubmitError::Shed(_) => Reason::Shed,
-                    SubmitError::Unroutable { .. } => Reason::Unroutable,
-                    SubmitError::Bank(_) => Reason::Funds,
-                    // There is one more in this workspace.
-                    _ => Reason::Stalled,
-                };
-                Err(Refused(reason, error.to_string()))
-            }
-        }
+        }))
     }
 
     /// Whether a job was admitted, now or however long ago: the rules forget those that have ended.

@@ -9,6 +9,7 @@ mod link;
 mod order;
 pub(crate) mod protocol;
 mod topology;
+mod waiting;
 
 pub use client::{FogClient, FogClientConfig, FogClientError, Watch, Watched};
 pub(crate) use desk::Submitters;
@@ -17,6 +18,7 @@ pub(crate) use link::{Desk, attend_links};
 pub use order::JobTerms;
 pub use protocol::{JobOrder, NodeStatus, Reason};
 pub use topology::{FogTopology, TopologyNode};
+pub use waiting::{WaitingFor, WaitingTasks};
 
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,7 @@
 //! | 13 | query | metrics; answer 9 |
 //! | 14 | query | task: what it said; answer 10 |
 //! | 15 | query | topology; answer 11 |
+//! | 16 | query | job: why its tasks wait; answer 12 |
 //!
 //! Bodies of answers:
 //!
@@ -46,6 +47,7 @@
 //! | 9 | text |
 //! | 10 | text |
 //! | 11 | a topology, see [`topology`](super::topology) |
+//! | 12 | `u16` count, tasks that wait, see [`waiting`](super::waiting) |
 //! | 255 | refused: reason `u8`, see [`Reason`]; text for people |
 
 use std::collections::BTreeMap;
@@ -63,6 +65,7 @@ use fogcompute_store::{JobChange, JobEvent, JobEvents, JobRow, TaskRow};
 use thiserror::Error;
 
 use super::topology::{FogTopology, read_topology, write_topology};
+use super::waiting::{WaitingTasks, read_all_waiting, write_waiting};
 use crate::protocol::{REPORT_LOG_BYTES_MAX, Role};
 
 /// Longest frame, in bytes: one message of Noise.
@@ -93,7 +96,7 @@ pub(super) const NODES_MAX: usize = 4_096;
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Longest text of a refusal, in bytes.
-const SAID_BYTES_MAX: usize = 1 << 10;
+pub(super) const SAID_BYTES_MAX: usize = 1 << 10;
 
 /// A job, as its submitter orders it. Who pays is the account of the token.
 #[derive(Clone, Debug)]
@@ -216,6 +219,8 @@ reasons! {
     Stalled = 36, "the coordinator cannot write down what happens";
     /// The ledger does not hold the price back.
     Funds = 37, "the ledger does not hold the price back";
+    /// What a task should run is no WebAssembly module.
+    NoModule = 38, "what a task should run is no WebAssembly module";
     /// The account has no such job.
     UnknownJob = 40, "there is no such job";
     /// The account has no such task.
@@ -274,6 +279,7 @@ pub(crate) enum Request {
     Events(Wanted),
     Metrics,
     Topology,
+    Waiting(JobId),
 }
 
 /// Which events somebody wants.
@@ -297,6 +303,7 @@ pub(crate) enum Answer {
     Metrics(String),
     Log(String),
     Topology(FogTopology),
+    Waiting(Vec<WaitingTasks>),
     Refused { reason: Reason, said: String },
 }
 
@@ -317,7 +324,8 @@ impl Request {
             | Self::Nodes
             | Self::Events(_)
             | Self::Metrics
-            | Self::Topology => Action::Query,
+            | Self::Topology
+            | Self::Waiting(_) => Action::Query,
             Self::CancelJob(_) | Self::CancelTask(_) => Action::Cancel,
             Self::Drain(_) | Self::Undrain(_) => Action::Drain,
         }
@@ -352,6 +360,7 @@ impl Request {
             Self::Metrics => out.u8(13),
             Self::Log(task) => write_id(14, task.as_bytes(), &mut out),
             Self::Topology => out.u8(15),
+            Self::Waiting(job) => write_id(16, job.as_bytes(), &mut out),
         }
         out.finish()
     }
@@ -388,6 +397,7 @@ impl Request {
             13 => Self::Metrics,
             14 => Self::Log(TaskId::from_bytes(reader.array()?)),
             15 => Self::Topology,
+            16 => Self::Waiting(JobId::from_bytes(reader.array()?)),
             other => return Err(unknown(0, other.into())),
         };
         reader.finish()?;
@@ -457,6 +467,13 @@ impl Answer {
                 out.u8(11);
                 write_topology(topology, &mut out);
             }
+            Self::Waiting(waiting) => {
+                out.u8(12);
+                out.u16(as_count(waiting.len()));
+                for waiting in waiting {
+                    write_waiting(waiting, &mut out);
+                }
+            }
             Self::Refused { reason, said } => {
                 out.u8(255);
                 out.u8(*reason as u8);
@@ -486,6 +503,7 @@ impl Answer {
             9 => Self::Metrics(reader.text(TEXT_BYTES_MAX)?.to_owned()),
             10 => Self::Log(reader.text(REPORT_LOG_BYTES_MAX)?.to_owned()),
             11 => Self::Topology(read_topology(&mut reader)?),
+            12 => Self::Waiting(read_all_waiting(&mut reader)?),
             255 => {
                 let (at, code) = (reader.position(), reader.u8()?);
                 let reason = Reason::from_code(code).ok_or_else(|| unknown(at, code.into()))?;
@@ -533,7 +551,7 @@ pub(super) fn read_all<T>(
 }
 
 /// A text that is not longer than a refusal's may be.
-fn shortened(text: &str) -> &str {
+pub(super) fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(SAID_BYTES_MAX)]
 }
 
@@ -604,6 +622,7 @@ fn write_job(job: &JobRow, out: &mut Writer) {
         summary.succeeded,
         summary.failed,
         summary.lost,
+        summary.cancelled,
         summary.open,
     ] {
         out.u32(u32::try_from(count).unwrap_or(u32::MAX));
@@ -645,6 +664,7 @@ fn read_job(reader: &mut Reader<'_>) -> Result<JobRow, DecodeError> {
             succeeded: count(reader)?,
             failed: count(reader)?,
             lost: count(reader)?,
+            cancelled: count(reader)?,
             open: count(reader)?,
             paid: amount(reader)?,
             reserved: amount(reader)?,
@@ -916,6 +936,7 @@ fn frames(mut head: Writer, more: u8, body: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::topology::TopologyNode;
+    use super::super::waiting::WaitingFor;
     use super::*;
     use ed25519_dalek::SigningKey;
     use fogcompute_coord::token::{Actions, Grant, Token};
@@ -978,6 +999,7 @@ mod tests {
             Just(Request::Nodes),
             Just(Request::Metrics),
             Just(Request::Topology),
+            id.prop_map(|id| Request::Waiting(JobId::from_bytes(id))),
         ]
     }
 
@@ -992,9 +1014,10 @@ mod tests {
                 succeeded: 4,
                 failed: 5,
                 lost: 6,
-                open: 7,
-                paid: Amount(8),
-                reserved: Amount(9),
+                cancelled: 7,
+                open: 8,
+                paid: Amount(9),
+                reserved: Amount(10),
                 released: Amount(u128::MAX),
             },
         }
@@ -1106,6 +1129,17 @@ mod tests {
             Answer::Metrics("a 1\n".to_owned()),
             Answer::Log("one\ntwo\n".to_owned()),
             Answer::Topology(topology(1, 1)),
+            Answer::Waiting(
+                (WaitingFor::ALL.iter())
+                    .map(|waiting_for| WaitingTasks {
+                        task,
+                        tasks: 7,
+                        waiting_for: *waiting_for,
+                        before: 8,
+                        said: waiting_for.name().to_owned(),
+                    })
+                    .collect(),
+            ),
         ];
         for reason in Reason::ALL {
             let (reason, said) = (*reason, reason.to_string());
@@ -1266,7 +1300,7 @@ mod tests {
 
         #[test]
         fn foreign_bytes_never_panic(
-            tag in prop_oneof![0_u8..16, Just(255), Just(129), Just(130)],
+            tag in prop_oneof![0_u8..17, Just(255), Just(129), Just(130)],
             bytes in proptest::collection::vec(any::<u8>(), 0..600),
         ) {
             let bytes = [&[tag][..], &bytes].concat();

@@ -107,10 +107,15 @@ fn client(service: &CoordinatorService) -> FogClient {
     client_with(service, Token::issue(grant(), &key(ISSUER)), ANA)
 }
 
+/// So many bytes that begin as a module does.
+fn module(more: usize) -> Vec<u8> {
+    [&b"\0asm\x01\0\0\0"[..], &vec![7; more]].concat()
+}
+
 fn order(job: u8, tasks: u8) -> JobOrder {
     let task = |index| TaskOrder {
         id: TaskId::from_bytes([job, index, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-        spec: TaskSpec::new(vec![1, 2, 3], vec![index], Limits::default()).unwrap(),
+        spec: TaskSpec::new(module(0), vec![index], Limits::default()).unwrap(),
         fuel_estimate: 1_000,
         price_max: Amount::from_credits(1),
     };
@@ -154,6 +159,58 @@ async fn a_job_is_submitted_once_however_often_it_is() {
         assert_eq!(refused(ana.log(ids[1]).await), Reason::NotEnded);
         assert_eq!(ana.jobs(2).await.unwrap().len(), 2);
         assert_eq!(ana.jobs(u16::MAX).await.unwrap().len(), 3);
+    })
+    .await;
+}
+
+/// No command said why a job waits.
+#[tokio::test]
+async fn a_job_that_waits_says_what_for() {
+    let (mut service, _folder) = started().await;
+    let ana = client(&service);
+    drive(&mut service, async {
+        ana.submit(order(1, 3)).await.unwrap();
+        let job = JobId::from_bytes([1; 16]);
+        let waiting = ana.waiting(job).await.unwrap();
+        let first = order(1, 1).tasks[0].id;
+        let node = WaitingTasks {
+            task: first,
+            tasks: 3,
+            waiting_for: WaitingFor::Node,
+            before: 0,
+            said: "no compute node is there".to_owned(),
+        };
+        assert_eq!(waiting, [node]);
+        ana.cancel(job).await.unwrap();
+        assert_eq!(ana.waiting(job).await.unwrap(), []);
+        // What was cancelled is told from what was given up.
+        let summary = ana.job(job).await.unwrap().summary;
+        assert_eq!((summary.cancelled, summary.lost), (3, 0));
+        let unknown = ana.waiting(JobId::from_bytes([2; 16])).await;
+        assert_eq!(refused(unknown), Reason::UnknownJob);
+    })
+    .await;
+}
+
+/// What is no module was admitted, and failed at a node.
+#[tokio::test]
+async fn what_is_no_module_is_refused_before_it_is_sent_and_by_the_coordinator_too() {
+    let (mut service, _folder) = started().await;
+    let ana = client(&service);
+    let mut job = order(1, 2);
+    let text = TaskSpec::new(&b"(module)"[..], [], Limits::default()).unwrap();
+    job.tasks[1].spec = text;
+    let unsent = ana.submit(job.clone()).await;
+    assert!(
+        matches!(unsent, Err(FogClientError::NoModule { task, .. }) if task == job.tasks[1].id),
+        "{unsent:?}"
+    );
+    drive(&mut service, async {
+        let answer = ana.ask(&Request::Submit(job)).await;
+        assert_eq!(refused(answer), Reason::NoModule);
+        assert_eq!(ana.jobs(1).await.unwrap(), []);
+        // It took nothing of the token: that is good for ten tasks.
+        ana.submit(order(2, 10)).await.unwrap();
     })
     .await;
 }
@@ -442,7 +499,7 @@ async fn a_stranger_makes_nobody_keep_more_than_a_frame() {
     let token = Token::issue(grant(), &key(STRANGER));
     let stranger = client_with(&service, token, ANA);
     let mut long = order(1, 1);
-    long.tasks[0].spec = TaskSpec::new(vec![7; 900_000], [], Limits::default()).unwrap();
+    long.tasks[0].spec = TaskSpec::new(module(900_000), [], Limits::default()).unwrap();
     let told = drive(&mut service, stranger.submit(long.clone())).await;
     assert_eq!(refused(told), Reason::UnknownIssuer);
     // It was not even looked at.
@@ -453,7 +510,8 @@ async fn a_stranger_makes_nobody_keep_more_than_a_frame() {
     // More than anybody may send is refused before it is sent.
     let mut longer = order(2, 70);
     for (index, task) in (0_u8..).zip(&mut longer.tasks) {
-        task.spec = TaskSpec::new(vec![index], vec![0; 1 << 20], Limits::default()).unwrap();
+        task.spec =
+            TaskSpec::new(module(index.into()), vec![0; 1 << 20], Limits::default()).unwrap();
     }
     let told = drive(&mut service, ana.submit(longer)).await;
     assert!(matches!(

@@ -366,9 +366,14 @@ impl ShapeReader {
     }
 }
 
-/// The first eight bytes say what the rest is. wasmi's words about wrong ones are the bytes
-/// themselves, control characters included.
-fn check_preamble(bytes: &[u8]) -> Result<(), TaskError> {
+/// Whether the first eight bytes are those of a module that [`WasmRuntime`](crate::WasmRuntime) may
+/// take: cheap enough to ask before a module is sent anywhere. Whether the rest is one, the runtime
+/// says.
+///
+/// # Errors
+/// [`TaskError::MalformedModule`].
+// wasmi's words about wrong ones are the bytes themselves, control characters included.
+pub fn check_preamble(bytes: &[u8]) -> Result<(), TaskError> {
     const MAGIC: [u8; 4] = *b"\0asm";
     const VERSION: [u8; 4] = [1, 0, 0, 0];
     /// Version 13 of layer 1: the component model.

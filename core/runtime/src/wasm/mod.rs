@@ -22,6 +22,7 @@ use fogcompute_base::{Clock, Instant, SystemClock};
 use fogcompute_exec::{GuestText, Runtime, Session, TaskError, TaskOutput, TaskSpec, Usage};
 
 use self::cache::ModuleCache;
+pub use self::check::check_preamble;
 use self::check::{Entry, check};
 #[cfg(feature = "wasmtime")]
 pub use self::code::{BlobError, CodeCacheConfig};

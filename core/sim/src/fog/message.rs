@@ -175,6 +175,7 @@ impl Message for FogMessage {
                     summary.succeeded,
                     summary.failed,
                     summary.lost,
+                    summary.cancelled,
                     summary.open,
                 ] {
                     fingerprint.u64(count as u64);

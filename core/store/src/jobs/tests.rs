@@ -297,13 +297,19 @@ fn a_file_of_the_first_version_is_brought_up_to_date_and_its_jobs_stay_private()
     // The job of number 1 is private.
     world.submit(1, 5);
     world.report(done());
+    // The first version counted what was cancelled with what was lost.
+    world
+        .call(|rules, host| rules.cancel(task(1, 4), host))
+        .unwrap();
     let before = format!("{:?}", world.store.stored().unwrap());
+    assert!(before.contains("lost: 0, cancelled: 1"), "{before}");
     let World { store, .. } = world;
     drop(store);
     let connection = Connection::open(&path).unwrap();
     connection
         .execute_batch(
-            "ALTER TABLE jobs DROP COLUMN privacy; ALTER TABLE tasks DROP COLUMN privacy;
+            "UPDATE jobs SET lost = cancelled; ALTER TABLE jobs DROP COLUMN cancelled;
+             ALTER TABLE jobs DROP COLUMN privacy; ALTER TABLE tasks DROP COLUMN privacy;
              DROP TABLE events; DROP INDEX jobs_of_owner; ALTER TABLE nodes DROP COLUMN draining;
              ALTER TABLE tasks DROP COLUMN log;
              DELETE FROM schema_version WHERE version > 1",

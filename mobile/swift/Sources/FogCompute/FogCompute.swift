@@ -2748,7 +2748,7 @@ public protocol FogCoordinatorProtocol: AnyObject, Sendable {
      * coordinator for what it grants.
      *
      * # Errors
-     * [`FogError::InvalidArgument`].
+     * [`FogError::InvalidArgument`]; [`FogError::Closed`] after [`FogCoordinator::close`].
      */
     func issueToken(options: FogTokenOptions?) throws  -> String
 
@@ -2887,7 +2887,7 @@ open func id() -> String  {
      * coordinator for what it grants.
      *
      * # Errors
-     * [`FogError::InvalidArgument`].
+     * [`FogError::InvalidArgument`]; [`FogError::Closed`] after [`FogCoordinator::close`].
      */
 open func issueToken(options: FogTokenOptions? = nil)throws  -> String  {
     return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -15271,9 +15271,13 @@ public struct JobStatus: Equatable, Hashable, Codable {
      */
     public let failed: UInt64
     /**
-     * Tasks that were cancelled or given up.
+     * Tasks that were given up after their last attempt.
      */
     public let lost: UInt64
+    /**
+     * Tasks that were cancelled.
+     */
+    public let cancelled: UInt64
     /**
      * Tasks that have not ended.
      */
@@ -15316,8 +15320,11 @@ public struct JobStatus: Equatable, Hashable, Codable {
          * Tasks that ended with an error.
          */failed: UInt64,
         /**
-         * Tasks that were cancelled or given up.
+         * Tasks that were given up after their last attempt.
          */lost: UInt64,
+        /**
+         * Tasks that were cancelled.
+         */cancelled: UInt64,
         /**
          * Tasks that have not ended.
          */`open`: UInt64,
@@ -15338,6 +15345,7 @@ public struct JobStatus: Equatable, Hashable, Codable {
         self.succeeded = succeeded
         self.failed = failed
         self.lost = lost
+        self.cancelled = cancelled
         self.`open` = `open`
         self.paid = paid
         self.reserved = reserved
@@ -15368,6 +15376,7 @@ public struct FfiConverterTypeJobStatus: FfiConverterRustBuffer {
                 succeeded: FfiConverterUInt64.read(from: &buf),
                 failed: FfiConverterUInt64.read(from: &buf),
                 lost: FfiConverterUInt64.read(from: &buf),
+                cancelled: FfiConverterUInt64.read(from: &buf),
                 open: FfiConverterUInt64.read(from: &buf),
                 paid: FfiConverterString.read(from: &buf),
                 reserved: FfiConverterString.read(from: &buf),
@@ -15384,6 +15393,7 @@ public struct FfiConverterTypeJobStatus: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.succeeded, into: &buf)
         FfiConverterUInt64.write(value.failed, into: &buf)
         FfiConverterUInt64.write(value.lost, into: &buf)
+        FfiConverterUInt64.write(value.cancelled, into: &buf)
         FfiConverterUInt64.write(value.`open`, into: &buf)
         FfiConverterString.write(value.paid, into: &buf)
         FfiConverterString.write(value.reserved, into: &buf)

@@ -121,7 +121,7 @@ final class CoordinationTests: XCTestCase {
         XCTAssertEqual(rest, 1)
         await assertFails(.noResult) { try await client.result(task: tasks[1]) }
         let ended = try await client.wait(job: job.id)
-        XCTAssertEqual(ended.lost, 2)
+        XCTAssertEqual(ended.cancelled, 2)
     }
 
     func testACoordinatorThatIsStartedAgainGoesOn() async throws {

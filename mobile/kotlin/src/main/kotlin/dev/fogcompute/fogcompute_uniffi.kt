@@ -6391,7 +6391,7 @@ public interface FogCoordinatorInterface {
      * coordinator for what it grants.
      *
      * # Errors
-     * [`FogError::InvalidArgument`].
+     * [`FogError::InvalidArgument`]; [`FogError::Closed`] after [`FogCoordinator::close`].
      */
     fun `issueToken`(`options`: FogTokenOptions? = null): kotlin.String
 
@@ -6581,7 +6581,7 @@ open class FogCoordinator: Disposable, AutoCloseable, FogCoordinatorInterface
      * coordinator for what it grants.
      *
      * # Errors
-     * [`FogError::InvalidArgument`].
+     * [`FogError::InvalidArgument`]; [`FogError::Closed`] after [`FogCoordinator::close`].
      */
     @Throws(FogException::class)override fun `issueToken`(`options`: FogTokenOptions?): kotlin.String {
             return FfiConverterString.lift(
@@ -22439,9 +22439,14 @@ data class JobStatus (
     val `failed`: kotlin.ULong
     ,
     /**
-     * Tasks that were cancelled or given up.
+     * Tasks that were given up after their last attempt.
      */
     val `lost`: kotlin.ULong
+    ,
+    /**
+     * Tasks that were cancelled.
+     */
+    val `cancelled`: kotlin.ULong
     ,
     /**
      * Tasks that have not ended.
@@ -22487,6 +22492,7 @@ public object FfiConverterTypeJobStatus: FfiConverterRustBuffer<JobStatus> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
@@ -22502,6 +22508,7 @@ public object FfiConverterTypeJobStatus: FfiConverterRustBuffer<JobStatus> {
             FfiConverterULong.allocationSize(value.`succeeded`) +
             FfiConverterULong.allocationSize(value.`failed`) +
             FfiConverterULong.allocationSize(value.`lost`) +
+            FfiConverterULong.allocationSize(value.`cancelled`) +
             FfiConverterULong.allocationSize(value.`open`) +
             FfiConverterString.allocationSize(value.`paid`) +
             FfiConverterString.allocationSize(value.`reserved`) +
@@ -22517,6 +22524,7 @@ public object FfiConverterTypeJobStatus: FfiConverterRustBuffer<JobStatus> {
             FfiConverterULong.write(value.`succeeded`, buf)
             FfiConverterULong.write(value.`failed`, buf)
             FfiConverterULong.write(value.`lost`, buf)
+            FfiConverterULong.write(value.`cancelled`, buf)
             FfiConverterULong.write(value.`open`, buf)
             FfiConverterString.write(value.`paid`, buf)
             FfiConverterString.write(value.`reserved`, buf)

@@ -129,7 +129,7 @@ class CoordinationTest {
             assertFalse(client.cancelTask(first))
             assertEquals(1u, client.cancel(job.id))
             assertFailsWith<FogException.NoResult> { client.result(second) }
-            assertEquals(2uL, client.wait(job.id).lost)
+            assertEquals(2uL, client.wait(job.id).cancelled)
         }
     }
 
