@@ -12,8 +12,8 @@ use crate::chunks::{CHUNK_BYTES, ChunkMessage};
 use crate::connection::CONNECTION;
 use crate::counters::Counters;
 use crate::courier::{
-    CourierBag, CourierConfig, CourierNews, Envelope, Predictability, Predictions, PrekeyBundle,
-    Prekeys,
+    CourierBag, CourierConfig, Envelope, Predictability, Predictions, PrekeyBundle, Prekeys,
+    SHORT_ID_BYTES, Told,
 };
 use crate::file::File;
 use crate::fog::{Fog, FogConfig};
@@ -58,6 +58,12 @@ const OWN_MAX: usize = 256;
 const WAITING_MAX: usize = 64;
 /// Receipts that neighbours are to carry.
 const RECEIPTS_MAX: usize = 256;
+/// Offers of envelopes that are remembered, and for how long they are not made again: a courier that wants one of
+/// somebody else may not get it there.
+const OFFERED_MAX: usize = 8192;
+const OFFERED_FOR: Duration = Duration::from_secs(25);
+/// How long an envelope that somebody was asked for is not asked of others.
+const WANTED_FOR: Duration = Duration::from_secs(20);
 /// Links.
 const LINKS_MAX: usize = 256;
 /// Groups.
@@ -497,6 +503,9 @@ struct Receipt {
     created: UnixMillis,
     couriers: BTreeSet<PeerId>,
     envelope: Option<Envelope>,
+    /// Whether the peer was there and was told. Couriers bring a message many times: it is remembered so
+    /// that each of them does not make another receipt, for as many couriers again.
+    is_told: bool,
 }
 
 /// Where a packet goes.
@@ -575,8 +584,12 @@ pub struct Node {
     carried_from: VecDeque<NoiseKey>,
     /// Whom this peer is likely to meet, if its couriers are chosen by that.
     predictions: Option<Predictions>,
-    /// What couriers near have told, and when.
-    told: BTreeMap<PeerId, (CourierNews, Instant)>,
+    /// What couriers near have told, and when last.
+    told: BTreeMap<PeerId, (Told, Instant)>,
+    /// Envelopes that couriers near were offered lately.
+    offered: Seen<(PeerId, [u8; SHORT_ID_BYTES])>,
+    /// Envelopes that this peer said lately that it wants.
+    wanted: Seen<[u8; SHORT_ID_BYTES]>,
     prekeys: Prekeys,
     groups: BTreeMap<GroupId, GroupState>,
     large_groups: BTreeMap<GroupId, LargeGroup>,
@@ -642,6 +655,8 @@ impl Node {
                 .prophet()
                 .map(|prophet| Predictions::new(prophet, now)),
             told: BTreeMap::new(),
+            offered: Seen::new(OFFERED_MAX, OFFERED_FOR),
+            wanted: Seen::new(OFFERED_MAX, WANTED_FOR),
             prekeys: Prekeys::default(),
             groups: BTreeMap::new(),
             large_groups: BTreeMap::new(),
@@ -820,14 +835,26 @@ impl Node {
             sync_due: [None; 3],
             news_due: now,
         };
-        self.links.insert(link, up);
+        if let Some(before) = self.links.insert(link, up) {
+            self.forget_told(&before);
+        }
         self.announce_due = now;
     }
 
     /// A link is down. What waited for it is lost; what matters is sent again.
     pub fn link_down(&mut self, link: LinkId, now: Instant) {
-        if self.links.remove(&link).is_some() {
+        if let Some(gone) = self.links.remove(&link) {
+            self.forget_told(&gone);
             self.announce_due = self.announce_due.min(now + Duration::from_secs(1));
+        }
+    }
+
+    /// Who comes back may have got much meanwhile: what it told is of no use.
+    fn forget_told(&mut self, gone: &Link) {
+        if let Some(peer) = gone.peer()
+            && self.link_of(peer).is_none()
+        {
+            self.told.remove(&peer);
         }
     }
 

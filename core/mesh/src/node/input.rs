@@ -802,7 +802,7 @@ impl Node {
             .map(|(number, _)| *number);
         if let Some(number) = number {
             self.advance(number, state);
-            self.outbox.remove(&number);
+            self.forget_outgoing(number);
             // The user may see it long after it came, when nothing waits any more.
             if state == DeliveryState::Delivered {
                 self.delivered.insert((from, id.clone()), Instant::ZERO);
@@ -937,6 +937,7 @@ impl Node {
             return self.refuse_payload();
         }
         let unix = self.unix(now);
+        let id = envelope.digest();
         if envelope.tag.is_for(self.identity.noise_key(), unix) {
             let opened = match envelope.prekey {
                 Some(_) => self.prekeys.open(&envelope, unix),
@@ -944,13 +945,20 @@ impl Node {
             };
             return match opened {
                 Ok((sender, plaintext)) => {
-                    self.handle_carried(sender, &plaintext, arrival, now, rng)
+                    let taken = self.handle_carried(sender, &plaintext, arrival, now, rng);
+                    if taken {
+                        self.bag.remember(id);
+                    }
+                    taken
                 }
                 Err(_) => {
                     self.counters.unopened += 1;
                     false
                 }
             };
+        }
+        if self.is_own_envelope(&id) {
+            return true;
         }
         let favourite = self
             .peers

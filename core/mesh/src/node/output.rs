@@ -646,7 +646,7 @@ impl Node {
         let age = Duration::from_millis(unix.0.saturating_sub(message.created.0));
         if age > self.config.outbox_lifetime || message.attempts >= self.config.attempts_max {
             let id = message.id.clone();
-            self.outbox.remove(&number);
+            self.forget_outgoing(number);
             self.emit(Event::Delivery {
                 id,
                 state: DeliveryState::GivenUp,
@@ -708,6 +708,14 @@ impl Node {
             }
         } else {
             self.start_session(peer, now, rng);
+        }
+    }
+
+    /// A message does not wait any more. Its envelope may still come back from neighbours.
+    pub(super) fn forget_outgoing(&mut self, number: u64) {
+        let message = self.outbox.remove(&number);
+        if let Some(envelope) = message.and_then(|message| message.envelope) {
+            self.bag.remember(envelope.digest());
         }
     }
 
