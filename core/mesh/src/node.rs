@@ -103,7 +103,7 @@ pub struct NodeConfig {
     pub courier: CourierConfig,
     /// Private messages that wait to be delivered to one peer.
     pub outbox_per_peer: usize,
-    /// Private messages that wait to be delivered, to all peers.
+    /// Private messages that wait to be delivered, to all peers; and messages to groups that nobody has heard.
     pub outbox_max: usize,
     /// How long they wait.
     pub outbox_lifetime: Duration,
@@ -494,6 +494,18 @@ struct Outgoing {
     envelope: Option<Envelope>,
 }
 
+/// A message to a group that nobody is known to have. It is kept sealed: it is for those who were members when it
+/// was written.
+#[derive(Clone, Debug)]
+struct Unheard {
+    group: GroupId,
+    id: MessageId,
+    payload: Vec<u8>,
+    created: UnixMillis,
+    /// When it is sent again, in a new packet: others take none that is old.
+    next: Instant,
+}
+
 /// That a message of somebody who is not there came or was seen: neighbours carry it to the sender.
 #[derive(Clone, Debug)]
 struct Receipt {
@@ -578,6 +590,7 @@ pub struct Node {
     reassembler: Reassembler,
     store: SyncStore,
     outbox: BTreeMap<u64, Outgoing>,
+    unheard: VecDeque<Unheard>,
     bag: CourierBag,
     receipts: VecDeque<Receipt>,
     /// Keys of those from whom somebody carried something, the newest last.
@@ -599,6 +612,8 @@ pub struct Node {
     /// When members are told again what they should know.
     tell_due: Instant,
     received: Seen<(PeerId, MessageId)>,
+    /// Messages to groups: whoever wrote one may send it again.
+    received_of_groups: Seen<(PeerId, MessageId)>,
     /// Private messages that were delivered and may still be read. Forgotten for want of room alone.
     delivered: Seen<(PeerId, MessageId)>,
     unverified: VecDeque<(LinkId, Packet)>,
@@ -646,6 +661,7 @@ impl Node {
             reassembler: Reassembler::new(config.reassembly),
             store: SyncStore::new(),
             outbox: BTreeMap::new(),
+            unheard: VecDeque::new(),
             bag: CourierBag::new(config.courier),
             receipts: VecDeque::new(),
             carried_from: VecDeque::new(),
@@ -663,6 +679,7 @@ impl Node {
             early: VecDeque::new(),
             tell_due: now,
             received: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
+            received_of_groups: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             delivered: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             unverified: VecDeque::new(),
             own: VecDeque::new(),
@@ -789,6 +806,11 @@ impl Node {
         self.outbox
             .values()
             .map(|message| (message.peer, &message.id, message.state))
+    }
+
+    /// Messages to groups that no neighbour is known to have: they are sent again, also after a restart.
+    pub fn unheard(&self) -> impl Iterator<Item = (GroupId, &MessageId)> {
+        self.unheard.iter().map(|text| (text.group, &text.id))
     }
 
     /// How likely this peer is to reach whom, if its couriers are chosen by that.
@@ -950,7 +972,7 @@ impl Node {
     }
 
     /// Tells a peer that the user saw its message. Neighbours carry that to one that is not there, as they carried
-    /// the message; a restart forgets what no neighbour has yet.
+    /// the message.
     ///
     /// # Errors
     /// [`SendError::UnknownPeer`], [`SendError::Full`].
@@ -1020,9 +1042,30 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SendError> {
+        self.check_content(peer, content)?;
         let Some(known) = self.peers.get_mut(&peer) else {
             return Err(SendError::UnknownPeer { peer });
         };
+        if known.waiting.len() >= WAITING_MAX {
+            return Err(SendError::Full { limit: WAITING_MAX });
+        }
+        known.waiting.push_back(content.encode()?);
+        if self.sessions.is_established(peer) {
+            self.flush(peer, now, rng);
+        } else {
+            self.start_session(peer, now, rng);
+        }
+        Ok(())
+    }
+
+    /// Whether a peer is known and says that it understands something.
+    ///
+    /// # Errors
+    /// [`SendError::UnknownPeer`]; [`SendError::NotUnderstood`] for what is ours and the peer does not say it
+    /// can do.
+    pub fn check_content(&self, peer: PeerId, content: &Content) -> Result<(), SendError> {
+        let known = self.peers.get(&peer);
+        let known = known.ok_or(SendError::UnknownPeer { peer })?;
         let needed = match content {
             Content::Call(_) => Capabilities::CALLS,
             Content::Chunk(_) => Capabilities::CHUNKS,
@@ -1034,15 +1077,6 @@ impl Node {
         };
         if !known.announce.capabilities.unwrap_or_default().has(needed) {
             return Err(SendError::NotUnderstood { peer });
-        }
-        if known.waiting.len() >= WAITING_MAX {
-            return Err(SendError::Full { limit: WAITING_MAX });
-        }
-        known.waiting.push_back(content.encode()?);
-        if self.sessions.is_established(peer) {
-            self.flush(peer, now, rng);
-        } else {
-            self.start_session(peer, now, rng);
         }
         Ok(())
     }

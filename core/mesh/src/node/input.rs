@@ -239,6 +239,9 @@ impl Node {
         let is_first = !std::mem::replace(&mut own.is_relayed, true);
         let is_news = by.is_some_and(|by| own.told.insert(by));
         let is_public = own.types.is_some();
+        if is_public {
+            self.unheard.retain(|text| text.id != id);
+        }
         if let Some(by) = by.filter(|_| is_news) {
             let id = id.clone();
             self.emit(Event::Passed { id, by, how });
@@ -881,6 +884,11 @@ impl Node {
         };
         match message.open(group) {
             Ok((text, member)) => {
+                let from = member.fingerprint.peer_id();
+                if !self.received_of_groups.insert((from, text.id.clone()), now) {
+                    self.counters.duplicated += 1;
+                    return true;
+                }
                 let event = Event::GroupMessage {
                     group: message.group,
                     id: text.id,

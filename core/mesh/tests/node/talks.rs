@@ -312,6 +312,38 @@ fn a_late_copy_of_a_message_makes_no_second_receipt() {
     assert_eq!(world.nodes[dave].carried(), 0, "there is nothing to say");
 }
 
+/// A receipt that no neighbour carried yet was lost with who made it.
+#[test]
+fn a_receipt_that_nobody_carries_yet_survives_a_restart() {
+    let [alice, bob, carol] = [0, 1, 2];
+    let mut world = World::line(18, 3, BLUETOOTH);
+    world.unlink(bob, carol);
+    world.run(100);
+    let id = world.send_private(alice, carol, "carry this");
+    world.run(5);
+    world.unlink(alice, bob);
+    world.run(100);
+    world.link(bob, carol, BLUETOOTH);
+    world.run(30);
+    assert_eq!(world.privates(carol), ["carry this"]);
+    world.unlink(bob, carol);
+    world.run(100);
+    let (to, now, rng) = (world.id(alice), world.now, &mut world.rng);
+    world.nodes[carol]
+        .mark_read(to, id.clone(), now, rng)
+        .unwrap();
+    restart(&mut world, carol);
+    world.link(bob, carol, BLUETOOTH);
+    world.run(30);
+    world.unlink(bob, carol);
+    world.run(100);
+    world.take(alice);
+    world.link(alice, bob, BLUETOOTH);
+    world.run(30);
+    let states = states(&world.take(alice), &id);
+    assert!(states.contains(&DeliveryState::Read), "{states:?}");
+}
+
 /// All who carried a message gave it to whoever came, who had it from the first of them.
 #[test]
 fn who_comes_to_several_carriers_is_given_a_message_by_one() {
