@@ -20,7 +20,7 @@ use crate::tlv::{FormatError, array, fields16, once, put16, required};
 
 pub use choice::{CourierStrategy, Division, Knowledge};
 pub use prophet::{PREDICTIONS_MAX, Predictability, Predictions, ProphetConfig};
-pub use told::{CARRIED_MAX, CourierNews, SHORT_ID_BYTES};
+pub use told::{CARRIED_MAX, CourierNews, SHORT_ID_BYTES, Told};
 
 /// Longest sealed message, in bytes.
 pub const SEALED_BYTES_MAX: usize = 16_384;
@@ -435,6 +435,8 @@ impl CourierBag {
                 return Deposit::Full;
             };
             self.envelopes.remove(&oldest);
+            // Else neighbours who have it would give it back, in the place of another one.
+            self.remember(oldest);
         }
         self.deposits += 1;
         let carried = Carried {
@@ -467,8 +469,18 @@ impl CourierBag {
     /// Takes out what is for a peer who has a link here.
     pub fn hand_over(&mut self, recipient: NoiseKey, unix: UnixMillis) -> Vec<Envelope> {
         self.expire(unix);
+        self.take_out(recipient, unix, |_| true)
+    }
+
+    fn take_out(
+        &mut self,
+        recipient: NoiseKey,
+        unix: UnixMillis,
+        is_wanted: impl Fn(&EnvelopeId) -> bool,
+    ) -> Vec<Envelope> {
         let ids = self.for_recipient(recipient, unix);
         ids.into_iter()
+            .filter(is_wanted)
             .filter_map(|id| {
                 let envelope = self.envelopes.remove(&id)?.envelope;
                 if self.config.strategy.asks() {
@@ -479,7 +491,11 @@ impl CourierBag {
             .collect()
     }
 
-    fn remember(&mut self, id: EnvelopeId) {
+    /// An envelope is not taken any more: it was, or it was for here, or from here.
+    pub(crate) fn remember(&mut self, id: EnvelopeId) {
+        if self.had.contains(&id) {
+            return;
+        }
         if self.had.len() >= HAD_MAX {
             self.had.pop_front();
         }
@@ -509,6 +525,57 @@ impl CourierBag {
             .collect()
     }
 
+    /// What a neighbour that can say what it wants is offered: what is for it, which it has the key to, and what it
+    /// would be given to carry. `own` is what this courier knows of whom it meets, `told` what the other one said.
+    /// What is for it and what it has is not carried any more.
+    pub fn offers(
+        &mut self,
+        courier: PeerId,
+        key: NoiseKey,
+        own: Option<&Predictions>,
+        told: &Told,
+        unix: UnixMillis,
+    ) -> Vec<EnvelopeId> {
+        self.expire(unix);
+        self.recognise_told(told);
+        let mut offers = self.for_recipient(key, unix);
+        let to_carry = self.envelopes.iter().filter(|(id, carried)| {
+            !offers.contains(id)
+                && self
+                    .division(courier, id, carried, own, Some(told))
+                    .is_some()
+        });
+        let to_carry: Vec<_> = to_carry.map(|(id, _)| *id).collect();
+        offers.retain(|id| {
+            let has = told.has(id);
+            if has {
+                self.envelopes.remove(id);
+                self.remember(*id);
+            }
+            !has
+        });
+        offers.extend(to_carry);
+        offers
+    }
+
+    /// What a neighbour is sent of what it wants, as far as it would still be offered that.
+    pub fn give(
+        &mut self,
+        courier: PeerId,
+        key: NoiseKey,
+        wanted: &BTreeSet<[u8; SHORT_ID_BYTES]>,
+        own: Option<&Predictions>,
+        told: &Told,
+        unix: UnixMillis,
+    ) -> Vec<Envelope> {
+        self.expire(unix);
+        self.recognise_told(told);
+        let is_wanted = |id: &EnvelopeId| wanted.contains(&id.short());
+        let mut given = self.take_out(key, unix, is_wanted);
+        given.extend(self.divide_with(courier, own, Some(told), is_wanted));
+        given
+    }
+
     /// Divides the copies of each envelope with another courier, as the strategy says: what to send it. Who has an
     /// envelope is not given it again, nor is who deposited it. `own` is what this courier knows of whom it meets,
     /// `told` what the other one said.
@@ -516,40 +583,70 @@ impl CourierBag {
         &mut self,
         courier: PeerId,
         own: Option<&Predictions>,
-        told: Option<&CourierNews>,
+        told: Option<&Told>,
         unix: UnixMillis,
     ) -> Vec<Envelope> {
         self.expire(unix);
-        let strategy = self.config.strategy;
-        let says: BTreeMap<NoiseKey, Predictability> = match (strategy.prophet(), told) {
-            (Some(_), Some(news)) => news.predictions.iter().copied().collect(),
-            _ => BTreeMap::new(),
+        if let Some(told) = told {
+            self.recognise_told(told);
+        }
+        self.divide_with(courier, own, told, |_| true)
+    }
+
+    fn recognise_told(&mut self, told: &Told) {
+        if self.config.strategy.prophet().is_some() {
+            let keys: Vec<_> = told.predictions.keys().copied().collect();
+            self.recognise(&keys);
+        }
+    }
+
+    /// How an envelope would be divided with a courier; `None` if that one is not given it.
+    fn division(
+        &self,
+        courier: PeerId,
+        id: &EnvelopeId,
+        carried: &Carried,
+        own: Option<&Predictions>,
+        told: Option<&Told>,
+    ) -> Option<Division> {
+        if carried.depositor == courier
+            || carried.holders.contains(&courier)
+            || told.is_some_and(|told| told.has(id))
+        {
+            return None;
+        }
+        let here = match (own, carried.recipient) {
+            (Some(own), Some(key)) => own.of(&key),
+            _ => Predictability::ZERO,
         };
-        let keys: Vec<_> = says.keys().copied().collect();
-        self.recognise(&keys);
+        let theirs = match told {
+            Some(told) => {
+                let says = |key| told.predictions.get(&key).copied();
+                Knowledge::Says(carried.recipient.and_then(says).unwrap_or_default())
+            }
+            None => Knowledge::Unsaid,
+        };
+        let copies = carried.envelope.copies;
+        let strategy = self.config.strategy;
+        strategy.divide(copies, carried.forwards, here, theirs)
+    }
+
+    fn divide_with(
+        &mut self,
+        courier: PeerId,
+        own: Option<&Predictions>,
+        told: Option<&Told>,
+        is_wanted: impl Fn(&EnvelopeId) -> bool,
+    ) -> Vec<Envelope> {
+        let divided = self.envelopes.iter().filter_map(|(id, carried)| {
+            let division = self.division(courier, id, carried, own, told)?;
+            is_wanted(id).then_some((*id, division))
+        });
+        let divided: Vec<_> = divided.collect();
         let mut shared = Vec::new();
         let mut passed_on = Vec::new();
-        for (id, carried) in &mut self.envelopes {
-            if carried.depositor == courier
-                || carried.holders.contains(&courier)
-                || told.is_some_and(|news| news.has(id))
-            {
-                continue;
-            }
-            let of = |all: &BTreeMap<_, Predictability>| {
-                let known = carried.recipient.and_then(|key| all.get(&key).copied());
-                known.unwrap_or_default()
-            };
-            let here = match (own, carried.recipient) {
-                (Some(own), Some(key)) => own.of(&key),
-                _ => Predictability::ZERO,
-            };
-            let theirs = match told {
-                Some(_) => Knowledge::Says(of(&says)),
-                None => Knowledge::Unsaid,
-            };
-            let copies = carried.envelope.copies;
-            let Some(division) = strategy.divide(copies, carried.forwards, here, theirs) else {
+        for (id, division) in divided {
+            let Some(carried) = self.envelopes.get_mut(&id) else {
                 continue;
             };
             carried.envelope.copies = division.kept;
@@ -561,7 +658,7 @@ impl CourierBag {
                 ..carried.envelope.clone()
             });
             if division.kept == 0 {
-                passed_on.push(*id);
+                passed_on.push(id);
             }
         }
         for id in passed_on {
@@ -604,11 +701,9 @@ impl CourierBag {
     }
 
     /// What another courier need not give: what is carried, and what was passed on lately.
-    #[must_use]
-    pub fn short_ids(&self) -> Vec<[u8; SHORT_ID_BYTES]> {
+    pub fn short_ids(&self) -> impl Iterator<Item = [u8; SHORT_ID_BYTES]> {
         let had = self.had.iter().rev();
-        let all = self.envelopes.keys().chain(had);
-        all.take(CARRIED_MAX).map(EnvelopeId::short).collect()
+        self.envelopes.keys().chain(had).map(EnvelopeId::short)
     }
 
     /// Drops what is out of time.
@@ -1037,9 +1132,12 @@ mod tests {
         own.meet(bob.noise_key(), Instant::ZERO);
         let says = |parts: u32| CourierNews {
             predictions: vec![(bob.noise_key(), Predictability::from_billionths(parts))],
-            carried: Vec::new(),
+            ..CourierNews::default()
         };
-        let mut share = |who, news: &CourierNews| bag.share(peer(who), Some(&own), Some(news), NOW);
+        let mut share = |who, news: &CourierNews| {
+            let told = Told::from(news);
+            bag.share(peer(who), Some(&own), Some(&told), NOW)
+        };
         assert_eq!(share(2, &CourierNews::default()), []);
         assert_eq!(share(2, &says(500_000_000)), []);
         assert_eq!(share(1, &says(600_000_000)), []);
@@ -1050,12 +1148,68 @@ mod tests {
         assert_eq!(share(3, &has), []);
         assert_eq!(share(4, &says(600_000_000)), std::slice::from_ref(&one));
         assert!(bag.is_empty());
-        assert_eq!(bag.short_ids(), [one.digest().short()]);
+        assert!(bag.short_ids().eq([one.digest().short()]));
         assert_eq!(
             bag.deposit(one, peer(4), Standing::Stranger, NOW),
             Deposit::Known
         );
         assert!(bag.is_empty());
+    }
+
+    #[test]
+    fn a_full_bag_does_not_take_again_what_made_way() {
+        // In an epidemic neighbours gave each other what each had just dropped, for as long as they were together.
+        let mut bag = CourierBag::new(CourierConfig {
+            envelopes_max: 2,
+            strategy: CourierStrategy::Epidemic,
+            ..CourierConfig::default()
+        });
+        let mut deposit =
+            |number| bag.deposit(envelope(number), peer(number), Standing::Stranger, NOW);
+        for number in 1..=3 {
+            assert_eq!(deposit(number), Deposit::Accepted);
+        }
+        assert_eq!(deposit(1), Deposit::Known);
+        assert!(bag.short_ids().any(|id| id == envelope(1).digest().short()));
+    }
+
+    #[test]
+    fn what_is_offered_is_given_if_it_is_wanted_and_not_offered_to_who_has_it() {
+        let ([alice, bob], mut rng) = people();
+        let mut bag = CourierBag::new(CourierConfig {
+            strategy: CourierStrategy::Epidemic,
+            ..CourierConfig::default()
+        });
+        let for_bob = Envelope::seal(&alice, bob.noise_key(), b"hi", NOW, &mut rng).unwrap();
+        for (from, envelope) in (10..).zip([for_bob.clone(), envelope(1), envelope(2)]) {
+            bag.deposit(envelope, peer(from), Standing::Stranger, NOW);
+        }
+        let [first, second, bobs] = [&envelope(1), &envelope(2), &for_bob].map(Envelope::digest);
+        let mut told = Told::default();
+        let offers = bag.offers(peer(1), bob.noise_key(), None, &told, NOW);
+        assert_eq!(offers[0], bobs, "what is for it goes first");
+        assert_eq!(
+            BTreeSet::from_iter(offers),
+            BTreeSet::from([first, second, bobs])
+        );
+        let wanted = BTreeSet::from([first.short()]);
+        let given = bag.give(peer(1), bob.noise_key(), &wanted, None, &told, NOW);
+        assert_eq!(given.len(), 1);
+        assert_eq!(given[0].digest(), first);
+        // What was not wanted is offered again, until it says that it has it.
+        assert_eq!(
+            bag.offers(peer(1), bob.noise_key(), None, &told, NOW),
+            [bobs, second]
+        );
+        told.learn(&CourierNews {
+            carried: vec![second.short(), bobs.short()],
+            ..CourierNews::default()
+        });
+        assert_eq!(bag.offers(peer(1), bob.noise_key(), None, &told, NOW), []);
+        assert_eq!(bag.len(), 2, "whom it is for has it");
+        let wanted = BTreeSet::from([bobs.short(), second.short()]);
+        let given = bag.give(peer(1), bob.noise_key(), &wanted, None, &told, NOW);
+        assert_eq!(given, []);
     }
 
     #[test]

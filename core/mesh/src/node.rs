@@ -12,8 +12,8 @@ use crate::chunks::{CHUNK_BYTES, ChunkMessage};
 use crate::connection::CONNECTION;
 use crate::counters::Counters;
 use crate::courier::{
-    CourierBag, CourierConfig, CourierNews, Envelope, Predictability, Predictions, PrekeyBundle,
-    Prekeys,
+    CourierBag, CourierConfig, Envelope, Predictability, Predictions, PrekeyBundle, Prekeys,
+    SHORT_ID_BYTES, Told,
 };
 use crate::file::File;
 use crate::fog::{Fog, FogConfig};
@@ -58,6 +58,12 @@ const OWN_MAX: usize = 256;
 const WAITING_MAX: usize = 64;
 /// Receipts that neighbours are to carry.
 const RECEIPTS_MAX: usize = 256;
+/// Offers of envelopes that are remembered, and for how long they are not made again: a courier that wants one of
+/// somebody else may not get it there.
+const OFFERED_MAX: usize = 8192;
+const OFFERED_FOR: Duration = Duration::from_secs(25);
+/// How long an envelope that somebody was asked for is not asked of others.
+const WANTED_FOR: Duration = Duration::from_secs(20);
 /// Links.
 const LINKS_MAX: usize = 256;
 /// Groups.
@@ -97,7 +103,7 @@ pub struct NodeConfig {
     pub courier: CourierConfig,
     /// Private messages that wait to be delivered to one peer.
     pub outbox_per_peer: usize,
-    /// Private messages that wait to be delivered, to all peers.
+    /// Private messages that wait to be delivered, to all peers; and messages to groups that nobody has heard.
     pub outbox_max: usize,
     /// How long they wait.
     pub outbox_lifetime: Duration,
@@ -488,6 +494,18 @@ struct Outgoing {
     envelope: Option<Envelope>,
 }
 
+/// A message to a group that nobody is known to have. It is kept sealed: it is for those who were members when it
+/// was written.
+#[derive(Clone, Debug)]
+struct Unheard {
+    group: GroupId,
+    id: MessageId,
+    payload: Vec<u8>,
+    created: UnixMillis,
+    /// When it is sent again, in a new packet: others take none that is old.
+    next: Instant,
+}
+
 /// That a message of somebody who is not there came or was seen: neighbours carry it to the sender.
 #[derive(Clone, Debug)]
 struct Receipt {
@@ -497,6 +515,9 @@ struct Receipt {
     created: UnixMillis,
     couriers: BTreeSet<PeerId>,
     envelope: Option<Envelope>,
+    /// Whether the peer was there and was told. Couriers bring a message many times: it is remembered so
+    /// that each of them does not make another receipt, for as many couriers again.
+    is_told: bool,
 }
 
 /// Where a packet goes.
@@ -569,14 +590,19 @@ pub struct Node {
     reassembler: Reassembler,
     store: SyncStore,
     outbox: BTreeMap<u64, Outgoing>,
+    unheard: VecDeque<Unheard>,
     bag: CourierBag,
     receipts: VecDeque<Receipt>,
     /// Keys of those from whom somebody carried something, the newest last.
     carried_from: VecDeque<NoiseKey>,
     /// Whom this peer is likely to meet, if its couriers are chosen by that.
     predictions: Option<Predictions>,
-    /// What couriers near have told, and when.
-    told: BTreeMap<PeerId, (CourierNews, Instant)>,
+    /// What couriers near have told, and when last.
+    told: BTreeMap<PeerId, (Told, Instant)>,
+    /// Envelopes that couriers near were offered lately.
+    offered: Seen<(PeerId, [u8; SHORT_ID_BYTES])>,
+    /// Envelopes that this peer said lately that it wants.
+    wanted: Seen<[u8; SHORT_ID_BYTES]>,
     prekeys: Prekeys,
     groups: BTreeMap<GroupId, GroupState>,
     large_groups: BTreeMap<GroupId, LargeGroup>,
@@ -586,6 +612,8 @@ pub struct Node {
     /// When members are told again what they should know.
     tell_due: Instant,
     received: Seen<(PeerId, MessageId)>,
+    /// Messages to groups: whoever wrote one may send it again.
+    received_of_groups: Seen<(PeerId, MessageId)>,
     /// Private messages that were delivered and may still be read. Forgotten for want of room alone.
     delivered: Seen<(PeerId, MessageId)>,
     unverified: VecDeque<(LinkId, Packet)>,
@@ -633,6 +661,7 @@ impl Node {
             reassembler: Reassembler::new(config.reassembly),
             store: SyncStore::new(),
             outbox: BTreeMap::new(),
+            unheard: VecDeque::new(),
             bag: CourierBag::new(config.courier),
             receipts: VecDeque::new(),
             carried_from: VecDeque::new(),
@@ -642,12 +671,15 @@ impl Node {
                 .prophet()
                 .map(|prophet| Predictions::new(prophet, now)),
             told: BTreeMap::new(),
+            offered: Seen::new(OFFERED_MAX, OFFERED_FOR),
+            wanted: Seen::new(OFFERED_MAX, WANTED_FOR),
             prekeys: Prekeys::default(),
             groups: BTreeMap::new(),
             large_groups: BTreeMap::new(),
             early: VecDeque::new(),
             tell_due: now,
             received: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
+            received_of_groups: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             delivered: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             unverified: VecDeque::new(),
             own: VecDeque::new(),
@@ -776,6 +808,11 @@ impl Node {
             .map(|message| (message.peer, &message.id, message.state))
     }
 
+    /// Messages to groups that no neighbour is known to have: they are sent again, also after a restart.
+    pub fn unheard(&self) -> impl Iterator<Item = (GroupId, &MessageId)> {
+        self.unheard.iter().map(|text| (text.group, &text.id))
+    }
+
     /// How likely this peer is to reach whom, if its couriers are chosen by that.
     pub fn predictions(&self) -> impl Iterator<Item = (NoiseKey, Predictability)> {
         self.predictions.iter().flat_map(Predictions::iter)
@@ -820,14 +857,26 @@ impl Node {
             sync_due: [None; 3],
             news_due: now,
         };
-        self.links.insert(link, up);
+        if let Some(before) = self.links.insert(link, up) {
+            self.forget_told(&before);
+        }
         self.announce_due = now;
     }
 
     /// A link is down. What waited for it is lost; what matters is sent again.
     pub fn link_down(&mut self, link: LinkId, now: Instant) {
-        if self.links.remove(&link).is_some() {
+        if let Some(gone) = self.links.remove(&link) {
+            self.forget_told(&gone);
             self.announce_due = self.announce_due.min(now + Duration::from_secs(1));
+        }
+    }
+
+    /// Who comes back may have got much meanwhile: what it told is of no use.
+    fn forget_told(&mut self, gone: &Link) {
+        if let Some(peer) = gone.peer()
+            && self.link_of(peer).is_none()
+        {
+            self.told.remove(&peer);
         }
     }
 
@@ -923,7 +972,7 @@ impl Node {
     }
 
     /// Tells a peer that the user saw its message. Neighbours carry that to one that is not there, as they carried
-    /// the message; a restart forgets what no neighbour has yet.
+    /// the message.
     ///
     /// # Errors
     /// [`SendError::UnknownPeer`], [`SendError::Full`].
@@ -993,9 +1042,30 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SendError> {
+        self.check_content(peer, content)?;
         let Some(known) = self.peers.get_mut(&peer) else {
             return Err(SendError::UnknownPeer { peer });
         };
+        if known.waiting.len() >= WAITING_MAX {
+            return Err(SendError::Full { limit: WAITING_MAX });
+        }
+        known.waiting.push_back(content.encode()?);
+        if self.sessions.is_established(peer) {
+            self.flush(peer, now, rng);
+        } else {
+            self.start_session(peer, now, rng);
+        }
+        Ok(())
+    }
+
+    /// Whether a peer is known and says that it understands something.
+    ///
+    /// # Errors
+    /// [`SendError::UnknownPeer`]; [`SendError::NotUnderstood`] for what is ours and the peer does not say it
+    /// can do.
+    pub fn check_content(&self, peer: PeerId, content: &Content) -> Result<(), SendError> {
+        let known = self.peers.get(&peer);
+        let known = known.ok_or(SendError::UnknownPeer { peer })?;
         let needed = match content {
             Content::Call(_) => Capabilities::CALLS,
             Content::Chunk(_) => Capabilities::CHUNKS,
@@ -1007,15 +1077,6 @@ impl Node {
         };
         if !known.announce.capabilities.unwrap_or_default().has(needed) {
             return Err(SendError::NotUnderstood { peer });
-        }
-        if known.waiting.len() >= WAITING_MAX {
-            return Err(SendError::Full { limit: WAITING_MAX });
-        }
-        known.waiting.push_back(content.encode()?);
-        if self.sessions.is_established(peer) {
-            self.flush(peer, now, rng);
-        } else {
-            self.start_session(peer, now, rng);
         }
         Ok(())
     }

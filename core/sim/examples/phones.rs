@@ -2,7 +2,7 @@
 //! `cargo xtask sim mesh` runs.
 //!
 //! ```text
-//! cargo run --release -p fogcompute-sim --example phones -- [--phones N] [--seed S] [--rules true]
+//! cargo run --release -p fogcompute-sim --example phones -- [--phones N] [--seed S] [--rules true] [--strategy NAME]
 //! ```
 
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ struct Options {
     phones: u32,
     seed: u64,
     rules: bool,
+    strategy: Option<String>,
 }
 
 impl Options {
@@ -24,12 +25,14 @@ impl Options {
             phones: 12,
             seed: 0,
             rules: false,
+            strategy: None,
         };
         while let Some(word) = words.next() {
             let value = words.next()?;
             match word.as_str() {
                 "--phones" => options.phones = value.parse().ok()?,
                 "--seed" => options.seed = value.parse().ok()?,
+                "--strategy" => options.strategy = Some(value),
                 "--rules" => options.rules = value.parse().ok()?,
                 _ => return None,
             }
@@ -40,7 +43,7 @@ impl Options {
 
 fn main() -> ExitCode {
     let Some(options) = Options::parse(std::env::args().skip(1)) else {
-        eprintln!("usage: phones [--phones N] [--seed S] [--rules true|false]");
+        eprintln!("usage: phones [--phones N] [--seed S] [--rules true|false] [--strategy NAME]");
         return ExitCode::from(2);
     };
     let clock = SystemClock::new();
@@ -53,6 +56,9 @@ fn main() -> ExitCode {
         ),
         ("epidemic", CourierStrategy::Epidemic),
     ] {
+        if options.strategy.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let plan = MeshPlan::new(options.seed, options.phones, strategy);
         let begun = clock.now();
         let run = if options.rules {

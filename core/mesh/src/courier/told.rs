@@ -1,5 +1,7 @@
 //! What two couriers of ours tell each other when they meet.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fogcompute_base::wire::{Reader, Writer};
 
 use super::EnvelopeId;
@@ -7,26 +9,37 @@ use super::prophet::{PREDICTIONS_MAX, Predictability};
 use crate::identity::NoiseKey;
 use crate::tlv::{FormatError, fields16, once, put16};
 
-/// Most envelopes that one exchange names.
+/// Most envelopes that one list of an exchange names.
 pub const CARRIED_MAX: usize = 512;
 /// How much of an [`EnvelopeId`] is told.
 pub const SHORT_ID_BYTES: usize = 8;
 const ENTRY_BYTES: usize = 34;
+/// Envelopes of which it is remembered that a neighbour has them.
+const HAS_MAX: usize = 4096;
 
 /// What a courier tells another one, inside a session.
+///
+/// Who has something to give offers it, and gives what the other one wants: that one may have it, or have said to
+/// another neighbour that it wants it. Source of the order: RFC 6693 §3.3.2 and §3.3.3 (offers and responses).
 ///
 /// | tag | content |
 /// |---|---|
 /// | 01 | predictabilities, at most 256: Noise key 32, `u16` in parts of 65,535 |
 /// | 02 | envelopes that it has or had, at most 512: the first 8 bytes of their [`EnvelopeId`] |
+/// | 03 | envelopes that it would give, likewise |
+/// | 04 | envelopes that it was offered and takes, likewise |
 ///
-/// Each field is its tag, its length as `u16`, and the content; both may be missing, others are skipped.
+/// Each field is its tag, its length as `u16`, and the content; all may be missing, others are skipped.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CourierNews {
     /// How likely it is to reach whom.
     pub predictions: Vec<(NoiseKey, Predictability)>,
     /// Which envelopes it need not be given.
     pub carried: Vec<[u8; SHORT_ID_BYTES]>,
+    /// Which envelopes it would give.
+    pub offered: Vec<[u8; SHORT_ID_BYTES]>,
+    /// Which envelopes it was offered and takes.
+    pub wanted: Vec<[u8; SHORT_ID_BYTES]>,
 }
 
 impl CourierNews {
@@ -35,7 +48,8 @@ impl CourierNews {
     /// # Errors
     /// [`FormatError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let (mut predictions, mut carried) = (None, None);
+        let mut predictions = None;
+        let mut lists = [None, None, None];
         let mut fields = fields16(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -50,17 +64,20 @@ impl CourierNews {
                     }
                     once(&mut predictions, tag, all)?;
                 }
-                2 => {
+                2..=4 => {
                     let (ids, rest) = value.as_chunks();
                     check(tag, value, ids.len(), rest, CARRIED_MAX)?;
-                    once(&mut carried, tag, ids.to_vec())?;
+                    once(&mut lists[usize::from(tag - 2)], tag, ids.to_vec())?;
                 }
                 _ => {}
             }
         }
+        let [carried, offered, wanted] = lists.map(Option::unwrap_or_default);
         Ok(Self {
             predictions: predictions.unwrap_or_default(),
-            carried: carried.unwrap_or_default(),
+            carried,
+            offered,
+            wanted,
         })
     }
 
@@ -76,22 +93,65 @@ impl CourierNews {
         }
         let entries = entries.finish();
         check(1, &entries, self.predictions.len(), &[], PREDICTIONS_MAX)?;
-        let ids = self.carried.concat();
-        check(2, &ids, self.carried.len(), &[], CARRIED_MAX)?;
         let mut out = Vec::new();
         if !entries.is_empty() {
             put16(&mut out, 1, &entries)?;
         }
-        if !ids.is_empty() {
-            put16(&mut out, 2, &ids)?;
+        for (tag, list) in (2..).zip([&self.carried, &self.offered, &self.wanted]) {
+            let ids = list.concat();
+            check(tag, &ids, list.len(), &[], CARRIED_MAX)?;
+            if !ids.is_empty() {
+                put16(&mut out, tag, &ids)?;
+            }
         }
         Ok(out)
     }
 
-    /// Whether an envelope is among those that need not be given.
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.predictions.is_empty()
+            && self.carried.is_empty()
+            && self.offered.is_empty()
+            && self.wanted.is_empty()
+    }
+}
+
+/// What a neighbour has told since it came.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Told {
+    /// How likely it is to reach whom.
+    pub predictions: BTreeMap<NoiseKey, Predictability>,
+    has: BTreeSet<[u8; SHORT_ID_BYTES]>,
+}
+
+impl Told {
+    /// It tells something more.
+    pub fn learn(&mut self, news: &CourierNews) {
+        if !news.predictions.is_empty() {
+            self.predictions = news.predictions.iter().copied().collect();
+        }
+        // What it offers it has.
+        for id in news.carried.iter().chain(&news.offered) {
+            if self.has.len() >= HAS_MAX {
+                return;
+            }
+            self.has.insert(*id);
+        }
+    }
+
+    /// Whether it said that it has an envelope, or had it.
     #[must_use]
     pub fn has(&self, id: &EnvelopeId) -> bool {
-        self.carried.contains(&id.short())
+        self.has.contains(&id.short())
+    }
+}
+
+impl From<&CourierNews> for Told {
+    fn from(news: &CourierNews) -> Self {
+        let mut told = Self::default();
+        told.learn(news);
+        told
     }
 }
 
@@ -126,6 +186,8 @@ mod tests {
         CourierNews {
             predictions: keys.collect(),
             carried: (0..carried).map(usize::to_be_bytes).collect(),
+            offered: (1..carried).map(usize::to_be_bytes).collect(),
+            wanted: (2..carried).map(usize::to_be_bytes).collect(),
         }
     }
 
@@ -133,20 +195,51 @@ mod tests {
     fn as_much_is_told_as_is_allowed_and_no_more() {
         for (predictions, carried) in [(0, 0), (1, 0), (0, 1), (PREDICTIONS_MAX, CARRIED_MAX)] {
             let told = news(predictions, carried);
+            assert_eq!(told.is_empty(), (predictions, carried) == (0, 0));
             assert_eq!(CourierNews::decode(&told.encode().unwrap()), Ok(told));
         }
         for (predictions, carried) in [(PREDICTIONS_MAX + 1, 0), (0, CARRIED_MAX + 1)] {
             assert!(news(predictions, carried).encode().is_err());
         }
-        let mut long = Vec::new();
-        put16(&mut long, 2, &vec![0; SHORT_ID_BYTES * (CARRIED_MAX + 1)]).unwrap();
-        assert!(CourierNews::decode(&long).is_err());
+        for tag in 2..=4 {
+            let mut long = Vec::new();
+            put16(&mut long, tag, &vec![0; SHORT_ID_BYTES * (CARRIED_MAX + 1)]).unwrap();
+            assert!(CourierNews::decode(&long).is_err());
+        }
+    }
+
+    #[test]
+    fn what_a_neighbour_has_is_remembered_up_to_a_limit() {
+        let id = |number: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            EnvelopeId(id)
+        };
+        let mut told = Told::from(&news(1, 2));
+        assert!(told.has(&id(1)) && !told.has(&id(2)));
+        let offers = CourierNews {
+            offered: vec![2_usize.to_be_bytes()],
+            wanted: vec![3_usize.to_be_bytes()],
+            ..CourierNews::default()
+        };
+        told.learn(&offers);
+        assert!(told.has(&id(1)) && told.has(&id(2)) && !told.has(&id(3)));
+        assert_eq!(told.predictions.len(), 1);
+        for block in 0..9 {
+            let carried =
+                (0..CARRIED_MAX).map(|at| (1000 + block * CARRIED_MAX + at).to_be_bytes());
+            told.learn(&CourierNews {
+                carried: carried.collect(),
+                ..CourierNews::default()
+            });
+        }
+        assert_eq!(told.has.len(), HAS_MAX);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(
-            tag in 0_u8..4, bytes in proptest::collection::vec(any::<u8>(), 0..150),
+            tag in 0_u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..150),
         ) {
             let mut field = Vec::new();
             put16(&mut field, tag, &bytes).unwrap();

@@ -7,7 +7,10 @@ use fogcompute_base::{CryptoRng, Instant};
 
 use super::{DeliveryState, Event, Node, Passing, RECEIPTS_MAX, Receipt, WAITING_MAX};
 use crate::announce::Capabilities;
-use crate::courier::{CourierNews, CourierStrategy, Envelope, Knowledge, Predictions};
+use crate::courier::{
+    CARRIED_MAX, CourierNews, CourierStrategy, Envelope, EnvelopeId, Knowledge, Predictions,
+    SHORT_ID_BYTES, Told,
+};
 use crate::identity::NoiseKey;
 use crate::link::{Link, LinkId};
 use crate::packet::{Packet, PacketType, PeerId};
@@ -49,10 +52,12 @@ impl Node {
         let Some(key) = self.peers.get(&peer).map(|known| known.announce.noise_key) else {
             return;
         };
-        let envelopes = if is_direct {
-            self.bag.hand_over(key, unix)
-        } else {
+        let envelopes = if !is_direct {
             self.bag.send_remote(key, now, unix)
+        } else if self.is_asked_first(peer, now) {
+            Vec::new()
+        } else {
+            self.bag.hand_over(key, unix)
         };
         for envelope in envelopes {
             self.send_envelope(peer, &envelope, now, rng);
@@ -63,26 +68,90 @@ impl Node {
         }
     }
 
-    /// Gives a courier near its part of what is carried. One that can say what it has is waited for.
+    /// Whether a neighbour says what it wants of what is for it. One that was told what is carried here, and an
+    /// announce later has said nothing, gets it nevertheless.
+    fn is_asked_first(&self, peer: PeerId, now: Instant) -> bool {
+        let link = self.link_of(peer).and_then(|link| self.links.get(&link));
+        let is_told = link.is_some_and(|link| link.news_due > now);
+        self.tells(peer) && (self.told_by(peer, now).is_some() || !is_told)
+    }
+
+    /// What a neighbour has told, if it is to be believed still.
+    fn told_by(&self, peer: PeerId, now: Instant) -> Option<&Told> {
+        let (told, at) = self.told.get(&peer)?;
+        (now.duration_since(*at) < NEWS_LIFETIME).then_some(told)
+    }
+
+    /// Gives a courier near its part of what is carried; one that can say what it wants is offered it.
     fn share_with(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        if self.tells(peer) {
+            let news = CourierNews {
+                offered: self.offers_to(peer, now),
+                ..CourierNews::default()
+            };
+            self.send_news(peer, news, now, rng);
+            return;
+        }
         let unix = self.unix(now);
-        let told = if self.tells(peer) {
-            match self.told.get(&peer) {
-                Some((news, at)) if now.duration_since(*at) < NEWS_LIFETIME => Some(news),
-                _ => return,
-            }
-        } else {
-            None
-        };
+        self.recognise(now);
+        let envelopes = self.bag.share(peer, self.predictions.as_ref(), None, unix);
+        for envelope in envelopes {
+            self.send_envelope(peer, &envelope, now, rng);
+        }
+    }
+
+    /// Finds out for whom envelopes are, among those whom this peer meets.
+    fn recognise(&mut self, now: Instant) {
         if let Some(predictions) = &mut self.predictions {
             predictions.age(now);
             let keys: Vec<_> = predictions.iter().map(|(key, _)| key).collect();
             self.bag.recognise(&keys);
         }
-        let envelopes = self.bag.share(peer, self.predictions.as_ref(), told, unix);
-        for envelope in envelopes {
-            self.send_envelope(peer, &envelope, now, rng);
+    }
+
+    /// What a neighbour that has told what it has is offered now.
+    fn offers_to(&mut self, peer: PeerId, now: Instant) -> Vec<[u8; SHORT_ID_BYTES]> {
+        if self.told_by(peer, now).is_none() {
+            return Vec::new();
         }
+        self.recognise(now);
+        let unix = self.unix(now);
+        let key = self.peers.get(&peer).map(|known| known.announce.noise_key);
+        let (Some(key), Some((told, _))) = (key, self.told.get(&peer)) else {
+            return Vec::new();
+        };
+        let predictions = self.predictions.as_ref();
+        let ids = self.bag.offers(peer, key, predictions, told, unix);
+        ids.iter()
+            .map(EnvelopeId::short)
+            .filter(|id| self.offered.insert((peer, *id), now))
+            .take(CARRIED_MAX)
+            .collect()
+    }
+
+    fn send_news(
+        &mut self,
+        peer: PeerId,
+        news: CourierNews,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
+        if !news.is_empty() {
+            // What is not said now is said at the next announce.
+            let _ = self.send_content(peer, &Content::Couriers(news), now, rng);
+        }
+    }
+
+    /// Envelopes of this peer's own.
+    fn own_envelopes(&self) -> impl Iterator<Item = EnvelopeId> {
+        let messages = self.outbox.values().map(|message| &message.envelope);
+        let receipts = self.receipts.iter().map(|receipt| &receipt.envelope);
+        messages.chain(receipts).flatten().map(Envelope::digest)
+    }
+
+    /// Whether an envelope was made here.
+    pub(super) fn is_own_envelope(&self, id: &EnvelopeId) -> bool {
+        self.own_envelopes().any(|own| own == *id)
     }
 
     /// Whether a peer tells what couriers of ours tell each other, and is asked.
@@ -108,17 +177,14 @@ impl Node {
         if let (Some(predictions), Some(known)) = (&mut self.predictions, self.peers.get(&peer)) {
             predictions.meet(known.announce.noise_key, now);
         }
-        let mut carried = self.bag.short_ids();
-        let own = self
-            .outbox
-            .values()
-            .filter_map(|message| message.envelope.as_ref());
-        carried.extend(own.map(|envelope| envelope.digest().short()));
-        carried.truncate(crate::courier::CARRIED_MAX);
+        let own = self.own_envelopes().map(|id| id.short());
+        let carried = own.chain(self.bag.short_ids());
+        let carried = carried.take(CARRIED_MAX).collect();
         let predictions = self.predictions.as_ref();
         let news = Content::Couriers(CourierNews {
             predictions: predictions.map(Predictions::told).unwrap_or_default(),
             carried,
+            ..CourierNews::default()
         });
         if self.send_content(peer, &news, now, rng).is_ok()
             && let Some(link) = self.links.get_mut(&link)
@@ -140,8 +206,13 @@ impl Node {
             return;
         }
         let own = self.identity.noise_key();
-        let key = self.peers.get(&from).map(|known| known.announce.noise_key);
-        if let (Some(predictions), Some(key)) = (&mut self.predictions, key) {
+        let Some(known) = self.peers.get(&from) else {
+            return;
+        };
+        let key = known.announce.noise_key;
+        if let Some(predictions) = &mut self.predictions
+            && !news.predictions.is_empty()
+        {
             let told = news.predictions.iter().map(|(key, chance)| (key, *chance));
             predictions.learn(key, own, told, now);
         }
@@ -151,8 +222,38 @@ impl Node {
                 self.told.remove(&oldest);
             }
         }
-        self.told.insert(from, (news, now));
-        self.share_with(from, now, rng);
+        let unix = self.unix(now);
+        let told = self.told.entry(from);
+        let (told, at) = told.or_insert_with(|| (Told::default(), now));
+        told.learn(&news);
+        *at = now;
+        let wanted = news.wanted.into_iter().collect();
+        let predictions = self.predictions.as_ref();
+        let given = self.bag.give(from, key, &wanted, predictions, told, unix);
+        for envelope in given {
+            self.send_envelope(from, &envelope, now, rng);
+        }
+        let mut answer = self.answer_to(&news.offered, now);
+        answer.offered = self.offers_to(from, now);
+        self.send_news(from, answer, now, rng);
+    }
+
+    /// Of what was offered, what this peer has, and what it wants and nobody else was told lately that it does.
+    fn answer_to(&mut self, offered: &[[u8; SHORT_ID_BYTES]], now: Instant) -> CourierNews {
+        let mut answer = CourierNews::default();
+        if offered.is_empty() {
+            return answer;
+        }
+        let own = self.own_envelopes().map(|id| id.short());
+        let has: BTreeSet<_> = own.chain(self.bag.short_ids()).collect();
+        for id in offered {
+            if has.contains(id) {
+                answer.carried.push(*id);
+            } else if self.wanted.insert(*id, now) {
+                answer.wanted.push(*id);
+            }
+        }
+        answer
     }
 
     /// What a neighbour says about the receiver of a message of this peer; `None` if it has it, or has not said yet.
@@ -165,14 +266,12 @@ impl Node {
         if !self.tells(courier) {
             return Some(Knowledge::Unsaid);
         }
-        let (news, _) = self.told.get(&courier)?;
-        if envelope.is_some_and(|envelope| news.has(&envelope.digest())) {
+        let (told, _) = self.told.get(&courier)?;
+        if envelope.is_some_and(|envelope| told.has(&envelope.digest())) {
             return None;
         }
-        let said = news.predictions.iter().find(|(key, _)| key == receiver);
-        Some(Knowledge::Says(
-            said.map(|(_, chance)| *chance).unwrap_or_default(),
-        ))
+        let says = told.predictions.get(receiver).copied();
+        Some(Knowledge::Says(says.unwrap_or_default()))
     }
 
     /// Gives a message for somebody who is not there to neighbours, to carry it.
@@ -317,7 +416,8 @@ impl Node {
         let is_same = |other: &Receipt| other.peer == peer && other.plaintext == plaintext;
         if !self.receipts.iter().any(is_same) {
             if self.receipts.len() >= RECEIPTS_MAX {
-                self.receipts.pop_front();
+                let told = self.receipts.iter().position(|receipt| receipt.is_told);
+                self.receipts.remove(told.unwrap_or(0));
             }
             self.receipts.push_back(Receipt {
                 peer,
@@ -326,6 +426,7 @@ impl Node {
                 created: self.unix(now),
                 couriers: BTreeSet::new(),
                 envelope: None,
+                is_told: false,
             });
         }
         self.carry_receipts(now, rng);
@@ -341,6 +442,9 @@ impl Node {
         });
         for at in 0..self.receipts.len() {
             let receipt = &self.receipts[at];
+            if receipt.is_told {
+                continue;
+            }
             let (peer, key) = (receipt.peer, receipt.key);
             let envelope = receipt.envelope.as_ref();
             let couriers = self.couriers_for(peer, &key, &receipt.couriers, envelope);
@@ -372,14 +476,13 @@ impl Node {
             return;
         };
         let mut is_any = false;
-        self.receipts.retain(|receipt| {
-            let goes = receipt.peer == peer && known.waiting.len() < WAITING_MAX;
-            if goes {
+        for receipt in &mut self.receipts {
+            if receipt.peer == peer && !receipt.is_told && known.waiting.len() < WAITING_MAX {
                 known.waiting.push_back(receipt.plaintext.clone());
+                receipt.is_told = true;
                 is_any = true;
             }
-            !goes
-        });
+        }
         if is_any && self.sessions.is_established(peer) {
             self.flush(peer, now, rng);
         } else if is_any {

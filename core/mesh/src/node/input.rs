@@ -239,6 +239,9 @@ impl Node {
         let is_first = !std::mem::replace(&mut own.is_relayed, true);
         let is_news = by.is_some_and(|by| own.told.insert(by));
         let is_public = own.types.is_some();
+        if is_public {
+            self.unheard.retain(|text| text.id != id);
+        }
         if let Some(by) = by.filter(|_| is_news) {
             let id = id.clone();
             self.emit(Event::Passed { id, by, how });
@@ -802,7 +805,7 @@ impl Node {
             .map(|(number, _)| *number);
         if let Some(number) = number {
             self.advance(number, state);
-            self.outbox.remove(&number);
+            self.forget_outgoing(number);
             // The user may see it long after it came, when nothing waits any more.
             if state == DeliveryState::Delivered {
                 self.delivered.insert((from, id.clone()), Instant::ZERO);
@@ -881,6 +884,11 @@ impl Node {
         };
         match message.open(group) {
             Ok((text, member)) => {
+                let from = member.fingerprint.peer_id();
+                if !self.received_of_groups.insert((from, text.id.clone()), now) {
+                    self.counters.duplicated += 1;
+                    return true;
+                }
                 let event = Event::GroupMessage {
                     group: message.group,
                     id: text.id,
@@ -937,6 +945,7 @@ impl Node {
             return self.refuse_payload();
         }
         let unix = self.unix(now);
+        let id = envelope.digest();
         if envelope.tag.is_for(self.identity.noise_key(), unix) {
             let opened = match envelope.prekey {
                 Some(_) => self.prekeys.open(&envelope, unix),
@@ -944,13 +953,20 @@ impl Node {
             };
             return match opened {
                 Ok((sender, plaintext)) => {
-                    self.handle_carried(sender, &plaintext, arrival, now, rng)
+                    let taken = self.handle_carried(sender, &plaintext, arrival, now, rng);
+                    if taken {
+                        self.bag.remember(id);
+                    }
+                    taken
                 }
                 Err(_) => {
                     self.counters.unopened += 1;
                     false
                 }
             };
+        }
+        if self.is_own_envelope(&id) {
+            return true;
         }
         let favourite = self
             .peers

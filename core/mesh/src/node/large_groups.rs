@@ -12,7 +12,7 @@ use crate::large_group::{
     EARLY_BYTES_MAX, EARLY_MAX, LargeGroup, LargeGroupError, LargeGroupState, LargeGroupStep,
     LargeGroupText,
 };
-use crate::packet::{Packet, PacketType, PeerId};
+use crate::packet::{PacketType, PeerId};
 use crate::payload::{Content, MessageId};
 
 /// How often a member that does not answer is told again what it should know.
@@ -122,10 +122,10 @@ impl Node {
             text: text.to_owned(),
         };
         let sealed = known.seal(&message, unix, &mut self.group_pickles)?;
-        let packet = Packet::new(PacketType::GROUP, self.id, unix, sealed.encode()?)?;
+        let payload = sealed.encode()?;
         // Keys first: who has one reads the message when it comes.
         self.tell_group(group, now, rng);
-        self.originate(&packet.unpacked(), Some(id.clone()), now, rng);
+        self.send_sealed(group, &id, payload, now, rng)?;
         Ok(id)
     }
 

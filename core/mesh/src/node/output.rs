@@ -1,13 +1,13 @@
 //! What leaves, when, and over which links.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use fogcompute_base::{CryptoRng, Instant};
 
 use super::{
     Delayed, DeliveryState, Event, Node, OWN_MAX, Own, Passing, PeerState, SendError, Target,
-    Transmit,
+    Transmit, Unheard,
 };
 use crate::announce::{Announce, NEIGHBOURS_MAX};
 use crate::fog::Fog;
@@ -52,6 +52,8 @@ const PREKEYS_INTERVAL: Duration = Duration::from_secs(3600);
 pub(super) const REACHABLE: Duration = Duration::from_secs(60);
 /// How often what is old is looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How often a message to a group that nobody has is sent again: before the packet is too old to be asked for.
+const UNHEARD_INTERVAL: Duration = Duration::from_secs(600);
 /// Between handshakes with a peer whose session does not seem to work, at least.
 const RENEW_GAP: Duration = Duration::from_secs(10);
 
@@ -90,11 +92,13 @@ impl Node {
             .flatten()
             .min();
         let outbox = self.outbox.values().map(|message| message.next).min();
+        let unheard = self.unheard.iter().map(|text| text.next).min();
         [
             announce,
             delayed,
             sync,
             outbox,
+            unheard.filter(|_| self.has_neighbour()),
             self.prekeys_due.filter(|_| links),
             self.sessions.poll_timeout(),
             self.reassembler.poll_timeout(),
@@ -133,6 +137,9 @@ impl Node {
         for number in due {
             self.attempt(number, now, rng);
         }
+        if self.has_neighbour() {
+            self.send_unheard(now, rng);
+        }
         while let Some(entry) = self.delayed.first_entry()
             && entry.key().0 <= now
         {
@@ -154,6 +161,10 @@ impl Node {
         let unix = self.unix(now);
         self.store.expire(unix);
         self.bag.expire(unix);
+        let lifetime = self.config.outbox_lifetime;
+        self.give_up_unheard(|text| {
+            Duration::from_millis(unix.0.saturating_sub(text.created.0)) > lifetime
+        });
         let gone: Vec<_> = self
             .peers
             .iter()
@@ -646,7 +657,7 @@ impl Node {
         let age = Duration::from_millis(unix.0.saturating_sub(message.created.0));
         if age > self.config.outbox_lifetime || message.attempts >= self.config.attempts_max {
             let id = message.id.clone();
-            self.outbox.remove(&number);
+            self.forget_outgoing(number);
             self.emit(Event::Delivery {
                 id,
                 state: DeliveryState::GivenUp,
@@ -711,6 +722,14 @@ impl Node {
         }
     }
 
+    /// A message does not wait any more. Its envelope may still come back from neighbours.
+    pub(super) fn forget_outgoing(&mut self, number: u64) {
+        let message = self.outbox.remove(&number);
+        if let Some(envelope) = message.and_then(|message| message.envelope) {
+            self.bag.remember(envelope.digest());
+        }
+    }
+
     pub(super) fn advance(&mut self, number: u64, state: DeliveryState) {
         let Some(message) = self.outbox.get_mut(&number) else {
             return;
@@ -721,6 +740,70 @@ impl Node {
         message.state = state;
         let id = message.id.clone();
         self.emit(Event::Delivery { id, state });
+    }
+
+    fn has_neighbour(&self) -> bool {
+        self.links.values().any(|link| link.peer().is_some())
+    }
+
+    /// Whether one more message to a group can be kept until somebody has it.
+    pub(super) fn check_unheard(&self) -> Result<(), SendError> {
+        let limit = self.config.outbox_max;
+        if self.unheard.len() >= limit {
+            return Err(SendError::Full { limit });
+        }
+        Ok(())
+    }
+
+    /// Sends a message to a group, and keeps it until a neighbour is known to have it.
+    pub(super) fn send_sealed(
+        &mut self,
+        group: GroupId,
+        id: &MessageId,
+        payload: Vec<u8>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), SendError> {
+        let unix = self.unix(now);
+        let packet = Packet::new(PacketType::GROUP, self.id, unix, payload.clone())?;
+        self.unheard.push_back(Unheard {
+            group,
+            id: id.clone(),
+            payload,
+            created: unix,
+            next: now + UNHEARD_INTERVAL,
+        });
+        self.originate(&packet.unpacked(), Some(id.clone()), now, rng);
+        Ok(())
+    }
+
+    /// Sends again what nobody has.
+    fn send_unheard(&mut self, now: Instant, rng: &mut impl CryptoRng) {
+        let unix = self.unix(now);
+        let mut due = Vec::new();
+        for text in &mut self.unheard {
+            if text.next <= now {
+                text.next = now + UNHEARD_INTERVAL;
+                due.push((text.id.clone(), text.payload.clone()));
+            }
+        }
+        for (id, payload) in due {
+            let packet = Packet::new(PacketType::GROUP, self.id, unix, payload);
+            let packet = packet.expect("it was a packet's when it was written");
+            self.originate(&packet.unpacked(), Some(id), now, rng);
+        }
+    }
+
+    fn give_up_unheard(&mut self, is_over: impl Fn(&Unheard) -> bool) {
+        let all = std::mem::take(&mut self.unheard);
+        let (over, kept): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(is_over);
+        self.unheard = kept;
+        for text in over {
+            self.emit(Event::Delivery {
+                id: text.id,
+                state: DeliveryState::GivenUp,
+            });
+        }
     }
 
     /// Makes a group of this peer and others who are known, and invites them.
@@ -816,6 +899,7 @@ impl Node {
 
     /// Leaves a group: its messages are not read any more. Nobody is told.
     pub fn leave_group(&mut self, group: GroupId) -> bool {
+        self.give_up_unheard(|text| text.group == group);
         let was_large = self.large_groups.remove(&group).is_some();
         if was_large {
             self.early.retain(|(message, _)| message.group != group);
@@ -824,10 +908,12 @@ impl Node {
         self.groups.remove(&group).is_some() || was_large
     }
 
-    /// Writes to a group.
+    /// Writes to a group. The message is kept, sealed as it is, until a neighbour passes it on or says that it has
+    /// it, or for [`NodeConfig::outbox_lifetime`]; until then it is sent again and again. No member confirms it.
     ///
     /// # Errors
-    /// [`SendError::UnknownGroup`], [`SendError::Text`], [`SendError::Format`].
+    /// [`SendError::UnknownGroup`], [`SendError::Text`], [`SendError::Format`]; [`SendError::Full`] if too many were
+    /// heard by nobody.
     pub fn send_group(
         &mut self,
         group: GroupId,
@@ -836,6 +922,7 @@ impl Node {
         rng: &mut impl CryptoRng,
     ) -> Result<MessageId, SendError> {
         super::check_text(text, crate::group::GROUP_TEXT_BYTES_MAX)?;
+        self.check_unheard()?;
         if self.large_groups.contains_key(&group) {
             return self.send_large_group(group, text, now, rng);
         }
@@ -853,8 +940,7 @@ impl Node {
             text: text.to_owned(),
         };
         let sealed = GroupMessage::seal(state, &self.identity, &message, rng)?;
-        let packet = Packet::new(PacketType::GROUP, self.id, unix, sealed.encode()?)?;
-        self.originate(&packet.unpacked(), Some(id.clone()), now, rng);
+        self.send_sealed(group, &id, sealed.encode()?, now, rng)?;
         Ok(id)
     }
 }

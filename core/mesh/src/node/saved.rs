@@ -8,10 +8,10 @@ use fogcompute_base::{Instant, UnixMillis};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{DeliveryState, Node, NodeConfig, Outgoing, Peer, SendError};
+use super::{DeliveryState, Node, NodeConfig, Outgoing, Peer, Receipt, SendError, Unheard};
 use crate::announce::Announce;
 use crate::courier::{Envelope, OwnPrekey, Predictability, Predictions, PrekeyBundle, Standing};
-use crate::group::GroupState;
+use crate::group::{GroupId, GroupState};
 use crate::identity::{Identity, NoiseKey};
 use crate::large_group::LargeGroup;
 use crate::packet::PeerId;
@@ -19,7 +19,7 @@ use crate::payload::MessageId;
 use crate::ratchet::Ratchets;
 use crate::tlv::FormatError;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Longest item, in bytes.
 const ITEM_BYTES_MAX: usize = 64 * 1024;
 /// Most items of a kind.
@@ -56,11 +56,11 @@ impl Node {
     /// groups are read, envelopes are carried on, and nothing is shown twice. It contains secrets (group keys,
     /// one-time keys) and texts; the identity's secrets are not in it ([`Identity::to_bytes`]).
     ///
-    /// A byte for the version, 3; the name; then, each after a `u32` for their number: peers (announce, time,
+    /// A byte for the version, 4; the name; then, each after a `u32` for their number: peers (announce, time,
     /// favourite, one-time keys), messages that wait, groups, envelopes that are carried, one-time keys of this
     /// peer with the next number, messages that were received, how likely
     /// this peer is to meet whom, in billionths, [ratchets](crate::ratchet) and [large groups](crate::large_group), their
-    /// secrets encrypted with the identity's.
+    /// secrets encrypted with the identity's; messages to groups that nobody has heard; receipts that are carried.
     /// Texts and items are preceded by a `u32` for their
     /// length.
     #[must_use]
@@ -85,13 +85,7 @@ impl Node {
             writer.u64(message.created.0);
             writer.u32(message.attempts);
             writer.u8(state_byte(message.state));
-            writer.u32(count(message.couriers.len()));
-            for courier in &message.couriers {
-                writer.raw(courier.as_bytes());
-            }
-            let envelope = message.envelope.as_ref().map(Envelope::encode);
-            let envelope = envelope.map(|envelope| envelope.expect("it was made here"));
-            writer.bytes(&envelope.unwrap_or_default());
+            write_couriers(&mut writer, &message.couriers, message.envelope.as_ref());
         }
         writer.u32(count(self.groups.len()));
         for group in self.groups.values() {
@@ -127,17 +121,38 @@ impl Node {
         for group in self.large_groups.values() {
             group.save(&mut writer, &self.group_pickles);
         }
+        writer.u32(count(self.unheard.len()));
+        for text in &self.unheard {
+            writer.raw(&text.group.0);
+            writer.text(text.id.as_str());
+            writer.bytes(&text.payload);
+            writer.u64(text.created.0);
+        }
+        writer.u32(count(self.receipts.len()));
+        for receipt in &self.receipts {
+            writer.raw(receipt.key.as_bytes());
+            writer.bytes(&receipt.plaintext);
+            writer.u64(receipt.created.0);
+            write_couriers(&mut writer, &receipt.couriers, receipt.envelope.as_ref());
+            writer.u8(u8::from(receipt.is_told));
+        }
         Zeroizing::new(writer.finish())
     }
 
     /// Another number when something has changed that must be kept ([`Node::save`]) before anything leaves: a
-    /// message that waits, one that was received and will be acknowledged, a one-time key that others are told of,
+    /// message that waits, one that was received and will be acknowledged, a receipt that waits, a one-time key that others are told of,
     /// a group, an envelope, a turn of a ratchet or of a group's key. Peers are not in it: they announce themselves again.
     #[must_use]
     pub fn keep_mark(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (number, message) in &self.outbox {
             (number, message.couriers.len(), state_byte(message.state)).hash(&mut hasher);
+        }
+        for text in &self.unheard {
+            text.id.hash(&mut hasher);
+        }
+        for receipt in &self.receipts {
+            (&receipt.plaintext, receipt.couriers.len(), receipt.is_told).hash(&mut hasher);
         }
         let received = self.received.keys().next_back();
         (self.received.len(), received).hash(&mut hasher);
@@ -248,6 +263,30 @@ impl Node {
             let group = LargeGroup::restore(own, &mut reader, &node.group_pickles)?;
             node.large_groups.insert(group.state().id, group);
         }
+        for _ in 0..items(&mut reader)? {
+            node.unheard.push_back(Unheard {
+                group: GroupId(reader.array()?),
+                id: MessageId::new(reader.text(MessageId::BYTES_MAX)?)?,
+                payload: reader.bytes(ITEM_BYTES_MAX)?.to_vec(),
+                created: UnixMillis(reader.u64()?),
+                next: now,
+            });
+        }
+        for _ in 0..items(&mut reader)? {
+            let key = NoiseKey::from_bytes(reader.array()?);
+            let plaintext = reader.bytes(ITEM_BYTES_MAX)?.to_vec();
+            let created = UnixMillis(reader.u64()?);
+            let (couriers, envelope) = read_couriers(&mut reader)?;
+            node.receipts.push_back(Receipt {
+                peer: key.peer_id(),
+                key,
+                plaintext,
+                created,
+                couriers,
+                envelope,
+                is_told: flag(&mut reader)?,
+            });
+        }
         reader.finish()?;
         Ok(node)
     }
@@ -272,16 +311,7 @@ fn read_outgoing(reader: &mut Reader<'_>, now: Instant) -> Result<Outgoing, Rest
             .into());
         }
     };
-    let mut couriers = BTreeSet::new();
-    for _ in 0..items(reader)? {
-        couriers.insert(PeerId::from_bytes(reader.array()?));
-    }
-    let envelope = reader.bytes(ITEM_BYTES_MAX)?;
-    let envelope = if envelope.is_empty() {
-        None
-    } else {
-        Some(Envelope::decode(envelope)?)
-    };
+    let (couriers, envelope) = read_couriers(reader)?;
     Ok(Outgoing {
         peer,
         id,
@@ -293,6 +323,33 @@ fn read_outgoing(reader: &mut Reader<'_>, now: Instant) -> Result<Outgoing, Rest
         couriers,
         envelope,
     })
+}
+
+/// Who was given an envelope, and the envelope.
+fn write_couriers(writer: &mut Writer, couriers: &BTreeSet<PeerId>, envelope: Option<&Envelope>) {
+    writer.u32(count(couriers.len()));
+    for courier in couriers {
+        writer.raw(courier.as_bytes());
+    }
+    let envelope = envelope.map(Envelope::encode);
+    let envelope = envelope.map(|envelope| envelope.expect("it was made here"));
+    writer.bytes(&envelope.unwrap_or_default());
+}
+
+fn read_couriers(
+    reader: &mut Reader<'_>,
+) -> Result<(BTreeSet<PeerId>, Option<Envelope>), RestoreError> {
+    let mut couriers = BTreeSet::new();
+    for _ in 0..items(reader)? {
+        couriers.insert(PeerId::from_bytes(reader.array()?));
+    }
+    let envelope = reader.bytes(ITEM_BYTES_MAX)?;
+    let envelope = if envelope.is_empty() {
+        None
+    } else {
+        Some(Envelope::decode(envelope)?)
+    };
+    Ok((couriers, envelope))
 }
 
 /// Messages that are further than relayed do not wait.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use fogcompute_mesh::group::{GroupId, Role};
 use fogcompute_mesh::large_group::SENDER_MESSAGES_MAX;
 use fogcompute_mesh::{
-    Capabilities, Event, LinkConfig, NodeConfig, Packet, PacketType, PeerId, SendError,
+    Capabilities, DeliveryState, Event, LinkConfig, NodeConfig, Packet, PacketType, PeerId,
+    SendError,
 };
 
 use crate::talks::restart_with;
@@ -63,6 +64,82 @@ fn texts(world: &mut World, node: usize) -> Vec<String> {
         _ => None,
     });
     shown.collect()
+}
+
+/// What was written to a group while nobody was there was forgotten with its writer, or after a quarter of an hour.
+#[test]
+fn what_nobody_heard_is_said_when_somebody_comes_and_after_a_restart() {
+    for is_large in [false, true] {
+        let mut world = star(20, 3);
+        let group = if is_large {
+            create(&mut world, 1..3)
+        } else {
+            let members = [world.id(1), world.id(2)];
+            let (now, rng) = (world.now, &mut world.rng);
+            world.nodes[0]
+                .create_group("few", &members, now, rng)
+                .unwrap()
+        };
+        world.run(30);
+        write(&mut world, 0, group, "heard");
+        world.run(40);
+        assert_eq!(world.nodes[0].unheard().count(), 0, "a neighbour says it");
+        for other in [1, 2] {
+            assert_eq!(texts(&mut world, other), ["heard"]);
+            world.unlink(0, other);
+        }
+        world.run(100);
+        write(&mut world, 0, group, "alone");
+        world.run(5);
+        let unheard: Vec<_> = world.nodes[0].unheard().map(|(of, _)| of).collect();
+        assert_eq!(unheard, [group]);
+        restart_with(&mut world, 0, &config());
+        world.run(3600);
+        assert_eq!(world.nodes[0].unheard().count(), 1);
+        world.link(0, 1, FRAMED);
+        world.run(60);
+        assert_eq!(texts(&mut world, 1), ["alone"], "large: {is_large}");
+        assert_eq!(world.nodes[0].unheard().count(), 0);
+        world.link(0, 2, FRAMED);
+        world.run(60);
+        assert_eq!(texts(&mut world, 2), ["alone"], "large: {is_large}");
+        world.run(1800);
+        for other in [1, 2] {
+            assert_eq!(texts(&mut world, other), [""; 0]);
+        }
+    }
+}
+
+/// Nobody says that it has a message, and nobody is shown it twice.
+#[test]
+fn what_is_sent_to_a_group_again_is_shown_once_and_given_up_after_a_day() {
+    let mut world = star(21, 2);
+    let members = [world.id(1)];
+    let (now, rng) = (world.now, &mut world.rng);
+    let group = world.nodes[0]
+        .create_group("two", &members, now, rng)
+        .unwrap();
+    world.run(30);
+    // Everything that the other one says is lost, but its announces.
+    world.is_lost = |from, bytes| {
+        let packet = Packet::decode(bytes);
+        from == 1 && packet.is_ok_and(|(packet, _)| packet.kind != PacketType::ANNOUNCE)
+    };
+    world.take(0);
+    write(&mut world, 0, group, "anybody?");
+    world.run(3600);
+    assert_eq!(world.nodes[0].unheard().count(), 1);
+    assert_eq!(texts(&mut world, 1), ["anybody?"]);
+    assert!(world.nodes[1].counters().duplicated > 0, "it came again");
+    world.unlink(0, 1);
+    world.run(24 * 3600);
+    assert_eq!(world.nodes[0].unheard().count(), 0);
+    let events = world.take(0);
+    let end = events.iter().rev().find_map(|event| match event {
+        Event::Delivery { state, .. } => Some(*state),
+        _ => None,
+    });
+    assert_eq!(end, Some(DeliveryState::GivenUp));
 }
 
 #[test]

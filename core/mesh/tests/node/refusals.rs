@@ -617,7 +617,7 @@ fn what_was_saved_in_another_way_is_refused() {
         restore(&other),
         Err(RestoreError::Version {
             actual: 9,
-            known: 3
+            known: 4
         })
     );
 }

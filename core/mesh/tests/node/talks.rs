@@ -10,7 +10,7 @@ use fogcompute_mesh::file::File;
 use fogcompute_mesh::group::Role;
 use fogcompute_mesh::{
     Capabilities, Content, DeliveryState, Event, Identity, LinkConfig, MessageId, Node, NodeConfig,
-    Passing, Protection, SendError,
+    Packet, PacketType, Passing, Protection, SendError,
 };
 
 const BLUETOOTH: LinkConfig = LinkConfig::BLUETOOTH;
@@ -260,6 +260,127 @@ fn who_wrote_hears_that_it_came_though_the_two_never_meet() {
     walk(&mut world, 0, 2);
     walk(&mut world, 2, 0);
     assert_eq!(states(&world.take(0), &id), [DeliveryState::Read]);
+}
+
+/// Envelopes that left for a node.
+fn envelopes_to(world: &World, node: usize) -> usize {
+    let to = world.id(node);
+    let packets = world.sent.iter().map(|(_, bytes)| Packet::decode(bytes));
+    packets
+        .filter(|packet| {
+            let packet = packet.as_ref().map(|(packet, _)| packet);
+            packet.is_ok_and(|packet| {
+                packet.kind == PacketType::COURIER && packet.recipient == Some(to)
+            })
+        })
+        .count()
+}
+
+/// A receipt that was told was forgotten, and each late copy of its message made another one.
+#[test]
+fn a_late_copy_of_a_message_makes_no_second_receipt() {
+    let [alice, bob, carol, dave] = [0, 1, 2, 3];
+    let mut world = World::new(16, 4);
+    for other in [bob, carol, dave] {
+        world.link(alice, other, BLUETOOTH);
+    }
+    world.run(30);
+    world.unlink(alice, carol);
+    world.run(100);
+    let id = world.send_private(alice, carol, "by two");
+    world.run(5);
+    for courier in [bob, dave] {
+        assert_eq!(world.nodes[courier].carried(), 1);
+        world.unlink(alice, courier);
+    }
+    world.run(100);
+    world.link(bob, carol, BLUETOOTH);
+    world.run(30);
+    assert_eq!(world.privates(carol), ["by two"]);
+    world.unlink(bob, carol);
+    world.run(100);
+    // Carol says herself that she has it.
+    world.link(alice, carol, BLUETOOTH);
+    world.run(30);
+    let states = states(&world.take(alice), &id);
+    assert_eq!(states.last(), Some(&DeliveryState::Delivered));
+    world.unlink(alice, carol);
+    world.run(100);
+    world.link(carol, dave, BLUETOOTH);
+    world.run(30);
+    assert_eq!(world.privates(carol), [""; 0]);
+    assert_eq!(world.nodes[dave].carried(), 0, "there is nothing to say");
+}
+
+/// A receipt that no neighbour carried yet was lost with who made it.
+#[test]
+fn a_receipt_that_nobody_carries_yet_survives_a_restart() {
+    let [alice, bob, carol] = [0, 1, 2];
+    let mut world = World::line(18, 3, BLUETOOTH);
+    world.unlink(bob, carol);
+    world.run(100);
+    let id = world.send_private(alice, carol, "carry this");
+    world.run(5);
+    world.unlink(alice, bob);
+    world.run(100);
+    world.link(bob, carol, BLUETOOTH);
+    world.run(30);
+    assert_eq!(world.privates(carol), ["carry this"]);
+    world.unlink(bob, carol);
+    world.run(100);
+    let (to, now, rng) = (world.id(alice), world.now, &mut world.rng);
+    world.nodes[carol]
+        .mark_read(to, id.clone(), now, rng)
+        .unwrap();
+    restart(&mut world, carol);
+    world.link(bob, carol, BLUETOOTH);
+    world.run(30);
+    world.unlink(bob, carol);
+    world.run(100);
+    world.take(alice);
+    world.link(alice, bob, BLUETOOTH);
+    world.run(30);
+    let states = states(&world.take(alice), &id);
+    assert!(states.contains(&DeliveryState::Read), "{states:?}");
+}
+
+/// All who carried a message gave it to whoever came, who had it from the first of them.
+#[test]
+fn who_comes_to_several_carriers_is_given_a_message_by_one() {
+    let config = with_strategy(CourierStrategy::Epidemic);
+    let mut world = World::with_config(17, 6, &config);
+    let [alice, carol, newcomer] = [0, 4, 5];
+    world.link(alice, carol, BLUETOOTH);
+    world.run(30);
+    world.unlink(alice, carol);
+    world.run(100);
+    for a in 0..4 {
+        for b in a + 1..4 {
+            world.link(a, b, BLUETOOTH);
+        }
+    }
+    world.run(60);
+    let id = world.send_private(alice, carol, "to all");
+    world.run(60);
+    for carrier in 1..4 {
+        assert_eq!(envelopes_to(&world, carrier), 1, "{carrier}");
+        assert_eq!(world.nodes[carrier].carried(), 1);
+    }
+    for come in [newcomer, carol] {
+        for carrier in 1..4 {
+            world.link(carrier, come, BLUETOOTH);
+        }
+        world.run(60);
+        assert_eq!(envelopes_to(&world, come), 1);
+        for carrier in 1..4 {
+            world.unlink(carrier, come);
+        }
+    }
+    assert_eq!(world.privates(carol), ["to all"]);
+    assert_eq!(
+        states(&world.take(alice), &id).last(),
+        Some(&DeliveryState::Delivered)
+    );
 }
 
 #[test]

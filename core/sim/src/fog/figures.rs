@@ -12,11 +12,6 @@ impl Times {
         self.0.push(time);
     }
 
-    /// Adds those of another run.
-    pub fn append(&mut self, other: &Self) {
-        self.0.extend_from_slice(&other.0);
-    }
-
     /// How many there are.
     #[must_use]
     pub const fn count(&self) -> usize {

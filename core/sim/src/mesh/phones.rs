@@ -147,8 +147,9 @@ pub(super) fn run(plan: &MeshPlan) -> Result<MeshFigures, MeshViolation> {
 
 impl World {
     fn new(plan: &MeshPlan) -> Result<Self, MeshViolation> {
-        // Room for what this many phones carry: what is compared is who carries, not who has room.
-        let room = (plan.messages as usize).max(40);
+        // Room for what this many phones carry, messages and their receipts: what is compared is who carries, not who
+        // has room.
+        let room = (2 * plan.messages as usize).max(40);
         let config = NodeConfig {
             courier: CourierConfig {
                 strategy: plan.strategy,
