@@ -1,6 +1,6 @@
-// A radio for a MeshNode over Android's Bluetooth. A sample to copy into an application: it needs the
-// SDK of Android (API level 33), so nothing in this repository compiles it, and it was never run on a
-// device.
+// A radio for a MeshNode over Android's Bluetooth. A sample to copy into an application, for API level 33
+// and later: it is compiled against the classes of that level and tested on Robolectric, and was never
+// run on a device.
 //
 //     val radio = MeshRadio(context)
 //     node.addRadio(radio)
