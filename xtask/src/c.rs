@@ -87,6 +87,8 @@ impl Language {
         let build = workspace.target(format!("c-package/examples-{}", self.name));
         let source = workspace.path("examples").join(self.name);
         let mut configure = workspace.command("cmake");
+        // What another checkout left behind names its own sources.
+        configure.arg("--fresh");
         configure.arg("-S").arg(source).arg("-B").arg(&build);
         prepare(configure.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display())))?;
         prepare(workspace.command("cmake").arg("--build").arg(&build))?;

@@ -15,7 +15,10 @@ use crate::routing::{Request, Router, Strategy, job_point, lottery_weight};
 pub(crate) const SHOWN_MAX: usize = 64;
 
 /// How many of more it is shown, where it compares them.
-const SAMPLE: usize = 32;
+const SAMPLE: usize = 16;
+
+/// How many that are equally near it is shown. Two would do nearly as well as all.
+const EQUALS: usize = 4;
 
 /// How often a node is drawn by lot before all are looked at.
 const DRAWS_MAX: usize = 1_024;
@@ -248,9 +251,9 @@ impl Index {
 
     /// Chooses a node with a free slot for a task, by the router's strategy.
     ///
-    /// Of many nodes the router is shown some: round robin, proximity and both lotteries choose as
-    /// if it had seen all; among the least loaded, and among the equals of affinity, it compares
-    /// those that it is shown.
+    /// Of many nodes the router is shown some: round robin and both lotteries choose as if it had seen
+    /// all, and proximity one of the nearest; among the least loaded, and among the equals of affinity
+    /// and of proximity, it compares those that it is shown.
     ///
     /// Complexity: O(log n), if the task fits most nodes with a free slot. O(n) if it fits none.
     ///
@@ -282,7 +285,7 @@ impl Index {
                 let mut nearest = None;
                 let near = self.near.iter().filter(|(_, id)| fits(id));
                 let equals = near.take_while(|(at, _)| *nearest.get_or_insert(*at) == *at);
-                let equals: Vec<_> = equals.map(|(_, id)| *id).take(SAMPLE).collect();
+                let equals: Vec<_> = equals.map(|(_, id)| *id).take(EQUALS).collect();
                 return show(&mut equals.into_iter(), rng);
             }
             Some(Strategy::Affinity) => {

@@ -37,7 +37,7 @@ use self::outbox::{Full, Outbox};
 use crate::error::NodeError;
 use crate::protocol::{
     AttemptId, DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, LINK_TASKS_MAX, Lending,
-    LinkModules, Refusal, Reported, Role, STRANGER_BYTES_MAX, TaskMessage, ToNode,
+    LinkModules, Refusal, Reported, Role, STRANGER_BYTES_MAX, TaskKey, TaskMessage, ToNode,
 };
 use crate::submit::{self, Desk, Submitters};
 use crate::trace;
@@ -171,6 +171,8 @@ struct Peer {
     record: NodeRecord,
     /// Its present link. `None` while a newer one has replaced it and has not said hello.
     link: Option<u64>,
+    /// What shows it that a task is ours.
+    task_key: TaskKey,
 }
 
 /// The coordinator's end of a control link. The link ends when it is dropped.
@@ -276,6 +278,7 @@ pub struct CoordinatorService {
     /// When to write again after that has failed, and why it did.
     stalled: Option<(Instant, String)>,
     rng: ChaCha20Rng,
+    identity: Identity,
     descriptor: Descriptor,
     mix: MixHandle,
     client: Client,
@@ -374,7 +377,7 @@ impl CoordinatorService {
                     ..MixnodeConfig::default()
                 },
             ),
-            identity,
+            identity.clone(),
             listener,
             Some(control_links),
             Arc::clone(&clock),
@@ -403,6 +406,7 @@ impl CoordinatorService {
             bank,
             jobs,
             stalled: None,
+            identity,
             descriptor,
             mix,
             client,
@@ -770,7 +774,7 @@ impl CoordinatorService {
             task,
             spec: &spec.encode(),
         }
-        .encode();
+        .seal(&peer.task_key);
         let (id, transmits) = self.client.send(
             &topology,
             receiver,
@@ -914,6 +918,9 @@ impl CoordinatorService {
                 if let Err(reason) = self.admit(node, role, &descriptor) {
                     return Ok(Err(reason));
                 }
+                let Some(task_key) = TaskKey::between(&self.identity, node) else {
+                    return Ok(Err(Refusal::Descriptor));
+                };
                 let known = self.peers.get(&node);
                 let record = NodeRecord {
                     role,
@@ -933,7 +940,12 @@ impl CoordinatorService {
                     end.joined.store(role == Role::Compute, Ordering::Relaxed);
                 }
                 let link = Some(link);
-                self.peers.insert(node, Peer { record, link });
+                let peer = Peer {
+                    record,
+                    link,
+                    task_key,
+                };
+                self.peers.insert(node, peer);
                 self.joining.extend(link);
                 self.changes += 1;
                 self.follow_routes();

@@ -28,19 +28,22 @@
 //! node has.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fogcompute_base::limits::{FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
-use fogcompute_base::{Digest, TaskId};
+use fogcompute_base::{Digest, NodeId, TaskId};
 use fogcompute_exec::{TaskReport, TaskSpec};
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{Descriptor, HOPS_MAX, MixStats};
+use fogcompute_net::Identity;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// Version of this protocol; another one is refused.
-pub(crate) const VERSION: u16 = 5;
+pub(crate) const VERSION: u16 = 6;
 
 /// Longest status text, in bytes.
 const STATUS_BYTES_MAX: usize = 16 << 10;
@@ -749,7 +752,32 @@ fn mix_stats(counts: [u64; 8]) -> MixStats {
     }
 }
 
-/// A task on its way to a node: `u32` attempt, 16 bytes task id, the task as it encodes itself.
+/// What shows a node that a message through the mixnet is its coordinator's: anybody can send it some,
+/// and none says where it comes from.
+pub(crate) struct TaskKey(Zeroizing<[u8; 32]>);
+
+impl TaskKey {
+    /// The key of these two, one of which is the coordinator of the other. `None` if the other's id is no
+    /// usable key: nobody can hold a link under it either.
+    pub(crate) fn between(identity: &Identity, other: NodeId) -> Option<Self> {
+        let key = identity.shared_with(other, "fogcompute 2026-11-22 task from a coordinator");
+        key.map(Self)
+    }
+
+    fn tag(&self, message: &[u8]) -> blake3::Hash {
+        blake3::keyed_hash(&self.0, message)
+    }
+}
+
+impl fmt::Debug for TaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TaskKey(..)")
+    }
+}
+
+/// A task on its way to a node through the mixnet: `u32` attempt, 16 bytes task id, the task as it
+/// encodes itself. Before it stand the 32 bytes of BLAKE3's keyed hash of that, under a [`TaskKey`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct TaskMessage<'a> {
     pub attempt: u32,
     pub task: TaskId,
@@ -757,6 +785,20 @@ pub(crate) struct TaskMessage<'a> {
 }
 
 impl<'a> TaskMessage<'a> {
+    /// The message as it is sent.
+    pub(crate) fn seal(&self, key: &TaskKey) -> Vec<u8> {
+        let message = self.encode();
+        [&key.tag(&message).as_bytes()[..], &message].concat()
+    }
+
+    /// The message that was sent, if whoever has the key sent it.
+    pub(crate) fn open(bytes: &'a [u8], key: &TaskKey) -> Option<Self> {
+        let (tag, message) = bytes.split_first_chunk()?;
+        // Compared in constant time.
+        (key.tag(message) == *tag).then_some(())?;
+        Self::decode(message).ok()
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.u32(self.attempt);
@@ -780,7 +822,7 @@ impl<'a> TaskMessage<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogcompute_base::NodeId;
+    use fogcompute_base::OsEntropy;
     use fogcompute_base::limits::OUTPUT_BYTES_MAX;
     use fogcompute_exec::{TaskOutput, Usage};
     use fogcompute_mix::{EpochParity, PublicKey};
@@ -803,6 +845,29 @@ mod tests {
             price_per_gigafuel: Amount(7),
             status: "{}".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_task_is_taken_from_who_has_the_key_and_only_as_it_was_sent() {
+        let [coordinator, node, stranger] = [(); 3].map(|()| Identity::random(&mut OsEntropy));
+        let between = |one: &Identity, other: &Identity| TaskKey::between(one, other.node());
+        let key = between(&node, &coordinator).unwrap();
+        let message = TaskMessage {
+            attempt: 3,
+            task: TaskId::from_bytes([7; 16]),
+            spec: b"what to do",
+        };
+        let sealed = message.seal(&between(&coordinator, &node).unwrap());
+        assert_eq!(TaskMessage::open(&sealed, &key), Some(message));
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(TaskMessage::open(&changed, &key), None, "byte {at}");
+            assert_eq!(TaskMessage::open(&sealed[..at], &key), None);
+        }
+        let foreign = message.seal(&between(&stranger, &node).unwrap());
+        assert_eq!(TaskMessage::open(&foreign, &key), None);
+        assert_eq!(TaskMessage::open(&message.encode(), &key), None);
     }
 
     #[test]

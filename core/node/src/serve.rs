@@ -35,7 +35,7 @@ use crate::error::NodeError;
 use crate::lane::{Lane, Taken};
 use crate::protocol::{
     AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, MIX_LAYER_MAX, REPORT_LOG_BYTES_MAX,
-    Reported, Role, Run, TaskMessage, ToNode,
+    Reported, Role, Run, TaskKey, TaskMessage, ToNode,
 };
 use crate::signals::Signals;
 use crate::worker::{
@@ -210,6 +210,8 @@ pub(crate) struct Node {
     lends: bool,
     fuel_per_second: u64,
     identity: Identity,
+    /// What shows that a task is the coordinator's. Without it there is no coordinator: its id is no key.
+    task_key: Option<TaskKey>,
     complaint: Complaint,
 }
 
@@ -341,6 +343,7 @@ impl Node {
             results,
             lends: false,
             fuel_per_second,
+            task_key: TaskKey::between(&identity, config.coordinator_id),
             identity,
             complaint: Complaint::new(said),
             clock,
@@ -562,7 +565,8 @@ impl Node {
         else {
             return;
         };
-        let Ok(message) = TaskMessage::decode(&body) else {
+        let key = self.task_key.as_ref();
+        let Some(message) = key.and_then(|key| TaskMessage::open(&body, key)) else {
             return;
         };
         let Ok(spec) = TaskSpec::decode(message.spec) else {
@@ -947,6 +951,7 @@ fn jobs_of(id: TaskId, spec: &TaskSpec) -> (WorkerJob, WorkerJob) {
 mod tests {
     use super::*;
     use fogcompute_exec::Limits;
+    use fogcompute_mix::Topology;
 
     const ECHO: &[u8] = include_bytes!("../../../examples/wasm/echo.wasm");
     const TASK: TaskId = TaskId::from_bytes([1; 16]);
@@ -999,6 +1004,66 @@ mod tests {
     fn output(report: &[u8]) -> Result<Vec<u8>, TaskError> {
         let reported = Reported::decode(report).unwrap();
         reported.report.result.map(|output| output.output)
+    }
+
+    /// A mixnode that knows nobody yet, and what it is.
+    async fn mixnode(identity: Identity) -> (MixHandle, mpsc::Receiver<Delivery>, Descriptor) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let key = PrivateKey::random(&mut OsEntropy);
+        let descriptor = Descriptor {
+            node: identity.node(),
+            key: key.public(),
+            epoch: EpochParity::Even,
+            address: listener.local_addr().unwrap(),
+        };
+        let (mix, deliveries) = MixService::spawn(
+            Mixnode::new(key, MixnodeConfig::default()),
+            identity,
+            listener,
+            None,
+            Arc::new(SystemClock::new()),
+            MixServiceConfig::default(),
+        );
+        (mix, deliveries, descriptor)
+    }
+
+    #[tokio::test]
+    async fn only_the_coordinator_can_send_a_node_tasks() {
+        let folder = tempfile::tempdir().unwrap();
+        let [coordinator, stranger] = [(); 2].map(|()| Identity::random(&mut OsEntropy));
+        let nowhere = ([127, 0, 0, 1], 1).into();
+        let config = NodeConfig::new(nowhere, coordinator.node(), folder.path());
+        let mut node = Node::open(config, None, Said::OnlyAsked).await.unwrap();
+        node.lends = true;
+        // Whoever sends goes through a mixnode that both know.
+        let (relay, _deliveries, entry) = mixnode(Identity::random(&mut OsEntropy)).await;
+        let (sender, _replies, descriptor) = mixnode(stranger.clone()).await;
+        let all = [node.descriptor, entry, descriptor];
+        for mix in [&node.mix, &relay, &sender] {
+            mix.set_directory(&all).await.unwrap();
+        }
+        let topology = Topology::new(vec![vec![entry]], Duration::from_millis(1)).unwrap();
+        let mut client = Client::new(descriptor.contact(), ClientConfig::default());
+        let message = TaskMessage {
+            attempt: 1,
+            task: TASK,
+            spec: &echo(b"hello").encode(),
+        };
+        let mut is_begun = Vec::new();
+        for from in [stranger, coordinator] {
+            let key = TaskKey::between(&from, node.descriptor.node).unwrap();
+            let (to, now) = (node.descriptor.contact(), node.clock.now());
+            let body = message.seal(&key);
+            let sent = client.send(&topology, to, &body, 0, now, &mut OsEntropy);
+            let (_, packets) = sent.unwrap();
+            assert_eq!(packets.len(), 1, "a message of one packet");
+            sender.send(packets).await;
+            let delivery = node.deliveries.recv().await.unwrap();
+            node.receive(delivery).await;
+            is_begun.push(!node.workers.tasks.is_empty());
+        }
+        assert_eq!(is_begun, [false, true]);
+        assert_eq!(node.workers.revocations[&TASK].0, message.attempt);
     }
 
     #[test]
