@@ -43,7 +43,8 @@ exec unshare --mount --propagation private sh -eu -c '
     shift 4
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
-    for folder in "$package" "$checkout/bindings/vectors" "$checkout/examples" "$native"; do
+    for folder in "$package" "$checkout/bindings/vectors" "$checkout/examples" \
+        "$checkout/mobile/samples" "$native"; do
         mkdir -p "$root$folder"
         mount --bind "$folder" "$root$folder"
     done

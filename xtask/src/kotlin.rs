@@ -1,6 +1,6 @@
 //! The step and the bench program for Kotlin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bench::Program;
@@ -9,16 +9,19 @@ use crate::tally::Runner;
 use crate::workspace::{Profile, Workspace, find_tool};
 
 const FOLDER: &str = "mobile/kotlin";
+/// The library, and the samples for Android that use it.
+const ALL: &str = "mobile";
 const LIBRARY: &str = "fogcompute-uniffi";
 
-/// Maven compiles the example with the tests, one of which runs it.
+/// Maven compiles the example with the tests, one of which runs it. The samples' tests run after those of
+/// the library, if these have passed.
 pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {
     let workspace = session.workspace;
     let mvn = toolchain()?;
     let native = workspace.build_native(LIBRARY, Profile::Dev)?;
     session.tests(
         Runner::Surefire,
-        maven(workspace, &mvn, &native).arg("test"),
+        maven(workspace, &mvn, &native, ALL).arg("test"),
     )
 }
 
@@ -27,7 +30,7 @@ pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<P
     let native = workspace.build_native(LIBRARY, profile)?;
     let classpath = workspace.target("kotlin-classpath");
     prepare(
-        maven(workspace, &mvn, &native)
+        maven(workspace, &mvn, &native, FOLDER)
             .args([
                 "test-compile",
                 "dependency:build-classpath",
@@ -51,10 +54,10 @@ pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<P
     )
 }
 
-fn maven(workspace: &Workspace, mvn: &PathBuf, native: &std::path::Path) -> Command {
+fn maven(workspace: &Workspace, mvn: &PathBuf, native: &Path, folder: &str) -> Command {
     let mut command = workspace.command(mvn);
     command
-        .args(["--batch-mode", "--no-transfer-progress", "--file", FOLDER])
+        .args(["--batch-mode", "--no-transfer-progress", "--file", folder])
         .arg(format!("-Dfog.native.dir={}", native.display()));
     command
 }

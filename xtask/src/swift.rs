@@ -21,6 +21,9 @@ const EXAMPLES: [&str; 6] = [
     "cd ../../examples/swift/Example && swift run --quiet Words ../../wasm/words.wasm main.swift",
 ];
 
+/// Checks the syntax of the samples, and the types of what in them is not for Apple's systems alone.
+const SAMPLES: &str = "swiftc -typecheck -warnings-as-errors ../samples/ios/*.swift";
+
 pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {
     let workspace = session.workspace;
     let native = library(workspace, Profile::Dev)?;
@@ -29,7 +32,7 @@ pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {
     for example in EXAMPLES {
         session.check(&mut swift(&["sh", "-c", example]))?;
     }
-    Ok(())
+    session.check(&mut swift(&["sh", "-c", SAMPLES]))
 }
 
 pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<Program, Stop> {

@@ -104,7 +104,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "kotlin",
-        about: "Kotlin: JUnit tests, examples",
+        about: "Kotlin: JUnit tests, examples, samples for Android",
         run: kotlin::test,
     },
     Step {

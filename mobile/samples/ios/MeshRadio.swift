@@ -1,5 +1,6 @@
 // A radio for a MeshNode over CoreBluetooth. A sample to copy into an application: it needs the SDK of
-// an Apple system, so nothing in this repository compiles it, and it was never run on a device.
+// an Apple system. Without it, which is where the tests of this repository run, only its syntax is
+// checked; it was never run on a device.
 //
 //     let radio = MeshRadio()
 //     try node.addRadio(radio: radio)

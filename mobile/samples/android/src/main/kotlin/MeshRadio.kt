@@ -1,6 +1,6 @@
-// A radio for a MeshNode over Android's Bluetooth. A sample to copy into an application: it needs the
-// SDK of Android (API level 33), so nothing in this repository compiles it, and it was never run on a
-// device.
+// A radio for a MeshNode over Android's Bluetooth. A sample to copy into an application, for API level 33
+// and later: it is compiled against the classes of that level and tested on Robolectric, and was never
+// run on a device.
 //
 //     val radio = MeshRadio(context)
 //     node.addRadio(radio)
@@ -106,7 +106,8 @@ class MeshRadio(context: Context) : BleRadio {
 
     override fun limits() = RadioLimits(
         isCentral = true,
-        isPeripheral = manager?.adapter?.isMultipleAdvertisementSupported ?: false,
+        // Only while Bluetooth is on does Android tell whether the device can; till then, it may.
+        isPeripheral = manager?.adapter?.run { !isEnabled || isMultipleAdvertisementSupported } ?: false,
         linksMax = 7u,
     )
 
@@ -168,9 +169,15 @@ class MeshRadio(context: Context) : BleRadio {
             if (address in outgoing) return true
             Outgoing(device).also { outgoing[address] = it }
         }
-        val gatt = connection.device.connectGatt(
-            context, false, Calls(connection), BluetoothDevice.TRANSPORT_LE,
-        )
+        val gatt = try {
+            connection.device.connectGatt(
+                context, false, Calls(connection), BluetoothDevice.TRANSPORT_LE,
+            )
+        } catch (denied: SecurityException) {
+            // Nothing will come of it, so the next attempt has to be another one.
+            synchronized(lock) { outgoing.remove(address) }
+            throw denied
+        }
         if (gatt == null) {
             fail(connection)
             return true
@@ -330,7 +337,12 @@ class MeshRadio(context: Context) : BleRadio {
     private val states = object : BroadcastReceiver() {
         override fun onReceive(context: Context, intent: Intent) {
             when (intent.getIntExtra(BluetoothAdapter.EXTRA_STATE, BluetoothAdapter.ERROR)) {
-                BluetoothAdapter.STATE_ON -> serve()
+                // Thrown here, it would end the application.
+                BluetoothAdapter.STATE_ON -> try {
+                    serve()
+                } catch (_: SecurityException) {
+                    inbox?.adapter(false)
+                }
                 BluetoothAdapter.STATE_TURNING_OFF -> {
                     val (ours, server) = synchronized(lock) {
                         val ours = outgoing.values.toList()

@@ -1,8 +1,10 @@
 // Reads an iPhone or iPad for a Worker. A sample to copy into an application: it needs the SDK of
-// iOS, so nothing in this repository compiles it.
+// iOS. Without it, which is where the tests of this repository run, only its syntax and the arithmetic
+// at its end are checked; it was never run on a device.
+import Foundation
+
 #if os(iOS)
 import FogCompute
-import Foundation
 import Network
 import UIKit
 import os
@@ -106,14 +108,7 @@ public final class PhoneProbe: DeviceProbe, @unchecked Sendable {
     }
 }
 
-/// What the processors have done since the device was started.
-private struct Work {
-    /// Of all processors, in ticks of the kernel.
-    let busy, idle: Double
-    /// Of this process, in seconds of one processor.
-    let own: Double
-    let at: TimeInterval
-
+extension Work {
     static func untilNow() -> Work? {
         var info = host_cpu_load_info()
         let stride = MemoryLayout<integer_t>.stride
@@ -133,6 +128,16 @@ private struct Work {
             own: Double(clock_gettime_nsec_np(CLOCK_PROCESS_CPUTIME_ID)) / 1e9,
             at: ProcessInfo.processInfo.systemUptime)
     }
+}
+#endif
+
+/// What the processors have done since the device was started.
+private struct Work {
+    /// Of all processors, in ticks of the kernel.
+    let busy, idle: Double
+    /// Of this process, in seconds of one processor.
+    let own: Double
+    let at: TimeInterval
 
     /// The share of all processors that others than this process used since then, 0 to 1.
     func othersShare(since: Work) -> Double? {
@@ -145,4 +150,3 @@ private struct Work {
         return min(1, max(0, all - ours))
     }
 }
-#endif

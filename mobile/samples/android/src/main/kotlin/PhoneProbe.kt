@@ -1,6 +1,6 @@
-// Reads an Android device for a Worker. A sample to copy into an application: it needs the SDK of
-// Android (API level 29), so nothing in this repository compiles it. The manifest needs
-// android.permission.ACCESS_NETWORK_STATE, which is granted without asking.
+// Reads an Android device for a Worker. A sample to copy into an application, for API level 29 and
+// later: it is compiled against the classes of level 33 and tested on Robolectric, and was never run on
+// a device. The manifest needs android.permission.ACCESS_NETWORK_STATE, which is granted without asking.
 package dev.fogcompute.samples
 
 import android.app.ActivityManager
@@ -51,7 +51,7 @@ class PhoneProbe(context: Context) : DeviceProbe {
             cpuLoad = null,
             memoryTotalBytes = memory.totalMem.toULong(),
             memoryAvailableBytes = (memory.availMem - memory.threshold).coerceAtLeast(0).toULong(),
-            batteryTemperatureCelsius = battery?.let(::temperatureOf),
+            batteryTemperatureCelsius = temperatureOf(battery),
             temperatureCelsius = celsius,
             metered = network?.hasCapability(NetworkCapabilities.NET_CAPABILITY_NOT_METERED)?.not(),
             screenOn = screenOn,
