@@ -59,6 +59,8 @@ struct Sent {
     source: Source,
     /// Chunks that were sent to each peer, and how much was said to have been.
     peers: BTreeMap<PeerId, (BTreeSet<u32>, u64)>,
+    /// What those are told who did not ask for any of it yet.
+    offers: BTreeMap<PeerId, ChunkMessage>,
 }
 
 struct Received {
@@ -129,6 +131,7 @@ impl Prepared {
                 pages,
                 source,
                 peers: BTreeMap::new(),
+                offers: BTreeMap::new(),
             },
         }))
     }
@@ -148,17 +151,39 @@ impl Prepared {
 }
 
 impl Files {
-    /// Keeps a file for those who ask for it.
+    /// Keeps a file for a peer, which is told of it whenever it comes until it asks for some of it.
     ///
     /// # Errors
     /// [`MeshError::FilesFull`].
-    pub(super) fn keep(&mut self, prepared: Prepared) -> Result<(), MeshError> {
+    pub(super) fn keep(
+        &mut self,
+        prepared: Prepared,
+        peer: PeerId,
+        offer: ChunkMessage,
+    ) -> Result<(), MeshError> {
         let name = prepared.name();
-        if self.sent.len() >= FILES_MAX && !self.sent.contains_key(&name) {
-            return Err(MeshError::FilesFull { limit: FILES_MAX });
+        let known = self.sent.get(&name);
+        let is_new = known.is_none_or(|sent| !sent.offers.contains_key(&peer));
+        for (count, limit, is_more) in [
+            (self.sent.len(), FILES_MAX, known.is_none()),
+            (known.map_or(0, |sent| sent.offers.len()), PEERS_MAX, is_new),
+        ] {
+            if is_more && count >= limit {
+                return Err(MeshError::FilesFull { limit });
+            }
         }
-        self.sent.entry(name).or_insert(prepared.sent);
+        let sent = self.sent.entry(name).or_insert(prepared.sent);
+        sent.offers.insert(peer, offer);
         Ok(())
+    }
+
+    /// What a peer that has come is told again: it may not have been there.
+    pub(super) fn offers_to(&self, peer: PeerId) -> Steps {
+        let offers = self.sent.values().filter_map(|sent| sent.offers.get(&peer));
+        Steps {
+            messages: offers.map(|offer| (peer, offer.clone())).collect(),
+            events: Vec::new(),
+        }
     }
 
     /// Takes a file that was offered.
@@ -237,8 +262,11 @@ impl Files {
                     }
                     return steps;
                 }
-                self.offers
-                    .retain(|offer| offer.from != from || offer.manifest != manifest);
+                // Whoever offers it does not know what came.
+                let is_known = |offer: &Offer| offer.from == from && offer.manifest == manifest;
+                if self.offers.iter().any(is_known) {
+                    return steps;
+                }
                 if self.offers.len() >= OFFERS_MAX {
                     self.offers.pop_front();
                 }
@@ -252,6 +280,7 @@ impl Files {
                 });
             }
             ChunkMessage::WantPage { file, page } => {
+                self.is_heard(from, file);
                 let sent = self.sent.get(&file);
                 let digests = sent.and_then(|sent| sent.pages.get(usize::from(page)).cloned());
                 let answer = match digests {
@@ -265,6 +294,7 @@ impl Files {
                 steps.messages.push((from, answer));
             }
             ChunkMessage::WantChunk { file, chunk } => {
+                self.is_heard(from, file);
                 let answer = self.serve(from, file, chunk, &mut steps);
                 let answer = answer.unwrap_or(ChunkMessage::Missing { file });
                 steps.messages.push((from, answer));
@@ -298,6 +328,13 @@ impl Files {
             _ => {}
         }
         steps
+    }
+
+    /// A peer asks for a file, so it need not be told of it.
+    fn is_heard(&mut self, from: PeerId, file: Digest) {
+        if let Some(sent) = self.sent.get_mut(&file) {
+            sent.offers.remove(&from);
+        }
     }
 
     fn serve(

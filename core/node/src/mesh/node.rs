@@ -611,9 +611,15 @@ impl MeshNode {
     ) -> Result<Digest, MeshError> {
         self.with(|state, now| {
             let name = prepared.name();
-            let offer = Content::Chunk(prepared.offer(title.to_owned(), mime.to_owned()));
-            state.node.send_content(peer, &offer, now, &mut state.rng)?;
-            state.files.keep(prepared)?;
+            let message = prepared.offer(title.to_owned(), mime.to_owned());
+            let offer = Content::Chunk(message.clone());
+            state.node.check_content(peer, &offer)?;
+            state.files.keep(prepared, peer, message)?;
+            let is_here = state.node.peer(peer).is_some_and(|peer| peer.is_reachable);
+            if is_here {
+                // If there is too much to be said to it, it is told when there is a session.
+                let _ = state.node.send_content(peer, &offer, now, &mut state.rng);
+            }
             Ok(name)
         })
     }

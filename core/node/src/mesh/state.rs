@@ -322,6 +322,10 @@ impl State {
                     let place = (Conversation::Group(group), via, hops);
                     self.note(id, from.peer_id(), text, timestamp, place);
                 }
+                Event::PeerJoined { peer } | Event::SessionReady { peer, .. } => {
+                    let steps = self.files.offers_to(peer);
+                    self.do_steps(steps, now);
+                }
                 Event::Delivery { ref id, state } => {
                     let id = id.clone();
                     self.changes.push(Change::State { id, state });

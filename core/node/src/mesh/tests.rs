@@ -341,6 +341,100 @@ fn what_waits_is_delivered_after_both_were_started_again_and_nothing_is_shown_tw
     ));
 }
 
+fn left(node: &MeshNode, other: PeerId) {
+    until(node, |event| {
+        matches!(event, MeshEvent::Mesh(Event::PeerLeft { peer }) if peer == other).then_some(())
+    });
+}
+
+/// It was in the history of who wrote it, and said to nobody.
+#[test]
+fn what_nobody_heard_in_a_group_is_said_after_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let (of_alice, of_bob) = (folder.path().join("alice"), folder.path().join("bob"));
+    let (alice, bob) = (kept("alice", &of_alice), kept("bob", &of_bob));
+    alice.link_with(&bob).unwrap();
+    knows(&alice, &[&bob]);
+    knows(&bob, &[&alice]);
+    let groups = [
+        alice.create_group("few", &[bob.id()]).unwrap(),
+        alice.create_large_group("many", &[bob.id()]).unwrap(),
+    ];
+    for group in groups {
+        in_group(&bob, group);
+    }
+    let was = bob.id();
+    drop(bob);
+    left(&alice, was);
+    let texts = ["to few", "to many"];
+    for (group, text) in groups.into_iter().zip(texts) {
+        alice.send_group(group, text).unwrap();
+    }
+    drop(alice);
+    let (alice, bob) = (kept("", &of_alice), kept("", &of_bob));
+    alice.link_with(&bob).unwrap();
+    let mut shown = BTreeSet::new();
+    while shown.len() < texts.len() {
+        shown.insert(until(&bob, |event| match event {
+            MeshEvent::Mesh(Event::GroupMessage { text, .. }) => Some(text),
+            _ => None,
+        }));
+    }
+    assert!(shown.iter().eq(&texts));
+}
+
+/// It was lost without a word.
+#[test]
+fn who_is_away_is_told_of_a_file_when_it_comes_and_hears_of_it_once() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("bob");
+    let (alice, bob) = (node("alice"), kept("bob", &file));
+    alice.link_with(&bob).unwrap();
+    knows(&alice, &[&bob]);
+    let was = bob.id();
+    drop(bob);
+    left(&alice, was);
+    let bytes = b"for later".to_vec();
+    let name = alice
+        .offer_bytes(was, "later", "text/plain", bytes.clone())
+        .unwrap();
+    for _ in 0..2 {
+        let bob = kept("", &file);
+        alice.link_with(&bob).unwrap();
+        let offered = |event| match event {
+            MeshEvent::FileOffered { file, .. } => Some(file),
+            _ => None,
+        };
+        assert_eq!(until(&bob, offered), name);
+        // She says it when he comes, and again when there is a session: he is shown it once.
+        alice.send_private(was, "the end").unwrap();
+        until(&bob, |event| {
+            assert!(!matches!(event, MeshEvent::FileOffered { .. }));
+            matches!(event, MeshEvent::Mesh(Event::Private { .. })).then_some(())
+        });
+        let to = folder.path().join("taken");
+        if !to.exists() {
+            bob.accept_file(name, &to).unwrap();
+            until(&bob, |event| {
+                matches!(event, MeshEvent::FileReceived { .. }).then_some(())
+            });
+            assert_eq!(fs::read(&to).unwrap(), bytes);
+        }
+        drop(bob);
+        left(&alice, was);
+        // What he has he is told of no more, so it is offered anew.
+        alice
+            .offer_bytes(was, "later", "text/plain", bytes.clone())
+            .unwrap();
+    }
+    let nobody = PeerId::from_bytes([9; 8]);
+    let refused = alice.offer_bytes(nobody, "later", "text/plain", bytes);
+    assert!(matches!(
+        refused,
+        Err(MeshError::Send(SendError::UnknownPeer { peer })) if peer == nobody
+    ));
+}
+
 #[test]
 fn public_messages_that_come_again_after_a_restart_are_not_told_again() {
     let folder = TempDir::new().unwrap();
