@@ -108,10 +108,6 @@ impl Kept {
 
 /// What a process of a fog tells those who look on.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "taken one at a time and never kept"
-)]
 pub enum Fact {
     /// The coordinator's rules decided something. Dispatches are known from their messages.
     Decided {
