@@ -554,7 +554,11 @@ impl World {
             );
             let tasks = self.tasks.values().filter(|(of, _)| *of == job).count();
             assert_eq!(
-                summary.succeeded + summary.failed + summary.lost + summary.open,
+                summary.succeeded
+                    + summary.failed
+                    + summary.lost
+                    + summary.cancelled
+                    + summary.open,
                 tasks
             );
             assert_eq!(summary.open == 0, self.ended_jobs.contains(&job));
