@@ -755,14 +755,17 @@ fn mesh_code(error: &MeshError) -> ErrorCode {
         MeshError::Send(MeshSendError::NotUnderstood { .. }) => ErrorCode::NotUnderstood,
         MeshError::Send(MeshSendError::UnknownGroup { .. }) => ErrorCode::UnknownGroup,
         MeshError::Send(MeshSendError::NotCreator { .. }) => ErrorCode::NotGroupCreator,
-        MeshError::Send(MeshSendError::Full { .. })
+        MeshError::Send(MeshSendError::Full { .. } | MeshSendError::PeerFull { .. })
         | MeshError::FilesFull { .. }
         | MeshError::RadiosFull { .. } => ErrorCode::MeshBusy,
         MeshError::Send(_) | MeshError::Format(_) => ErrorCode::InvalidMeshContent,
         MeshError::Restore(_) => ErrorCode::StorageCorrupt,
         MeshError::Store(error) => store_code(error),
+        MeshError::Failed(error) => store_code(error),
         MeshError::Listen { .. } => ErrorCode::Listen,
         MeshError::File { source, .. } => io_code(source),
+        MeshError::FileExists { .. } => ErrorCode::StorageExists,
+        MeshError::NotAFile { .. } => ErrorCode::InvalidArgument,
         MeshError::UnknownFile { .. } => ErrorCode::UnknownFile,
         _ => ErrorCode::Node,
     }
@@ -845,13 +848,14 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::ReadOnly { .. } => ErrorCode::StorageReadOnly,
         StoreError::IsFolder { .. } => ErrorCode::StorageIsFolder,
         StoreError::NoFolder { .. } => ErrorCode::StorageNoFolder,
-        StoreError::Missing { .. } => ErrorCode::StorageMissing,
+        StoreError::Missing { .. } | StoreError::Empty { .. } => ErrorCode::StorageMissing,
         StoreError::DiskFull { .. } => ErrorCode::StorageFull,
         StoreError::Exists { .. } => ErrorCode::StorageExists,
         StoreError::NotEmpty { .. } => ErrorCode::StorageNotEmpty,
         StoreError::BadLine { .. } => ErrorCode::InvalidTranscript,
         StoreError::Io { source } => io_code(source),
         StoreError::SpecialPath { .. }
+        | StoreError::NotAFile { .. }
         | StoreError::NulInPath { .. }
         | StoreError::TimeOutOfRange { .. }
         | StoreError::MissingContent { .. }
@@ -1282,6 +1286,10 @@ mod tests {
             (MeshError::Closed, ErrorCode::Closed),
             (MeshError::Forked, ErrorCode::Closed),
             (
+                MeshError::Failed(StoreError::DiskFull { path: None }.into()),
+                ErrorCode::StorageFull,
+            ),
+            (
                 MeshSendError::UnknownPeer { peer }.into(),
                 ErrorCode::UnknownPeer,
             ),
@@ -1298,6 +1306,10 @@ mod tests {
                 ErrorCode::NotGroupCreator,
             ),
             (MeshSendError::Full { limit: 1 }.into(), ErrorCode::MeshBusy),
+            (
+                MeshSendError::PeerFull { peer, limit: 1 }.into(),
+                ErrorCode::MeshBusy,
+            ),
             (MeshError::FilesFull { limit: 1 }, ErrorCode::MeshBusy),
             (MeshError::RadiosFull { limit: 1 }, ErrorCode::MeshBusy),
             (
@@ -1314,6 +1326,22 @@ mod tests {
             ),
             (StoreError::BadIdentity.into(), ErrorCode::StorageCorrupt),
             (MeshError::UnknownFile { file }, ErrorCode::UnknownFile),
+            (
+                MeshError::FileExists { path: "a".into() },
+                ErrorCode::StorageExists,
+            ),
+            (
+                MeshError::NotAFile { path: "a".into() },
+                ErrorCode::InvalidArgument,
+            ),
+            (
+                StoreError::NotAFile { path: "a".into() }.into(),
+                ErrorCode::InvalidArgument,
+            ),
+            (
+                StoreError::Empty { path: "a".into() }.into(),
+                ErrorCode::StorageMissing,
+            ),
         ] {
             assert_eq!(code(error.into()), expected);
         }

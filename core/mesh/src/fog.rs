@@ -44,8 +44,6 @@ pub(crate) const OVERHEAD_BYTES: usize = HEADER_BYTES + NONCE_BYTES + LENGTH_BYT
 const FRAME_BYTES_MIN: usize = 512;
 const FRAME_BYTES_STEP: usize = 1024;
 const FRAME_BYTES_MAX: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX;
-/// No period is shorter: packets may take two minutes.
-const PERIOD_MIN: Duration = Duration::from_secs(10);
 
 /// What the members of a fog share and nobody else knows.
 #[derive(Clone, Eq, PartialEq)]
@@ -96,6 +94,8 @@ pub struct FogConfig {
 impl FogConfig {
     /// How long an identifier lasts by default: as long as private addresses of Bluetooth.
     pub const PERIOD: Duration = Duration::from_secs(15 * 60);
+    /// A shorter one is taken for this one: packets may take two minutes.
+    pub const PERIOD_MIN: Duration = Duration::from_secs(10);
 
     /// A fog with this key.
     #[must_use]
@@ -117,7 +117,7 @@ pub(crate) struct Fog {
 impl Fog {
     pub(crate) fn new(config: &FogConfig) -> Self {
         let key = Zeroizing::new(blake3::derive_key(SEAL_CONTEXT, config.key.as_bytes()));
-        let period = config.period.max(PERIOD_MIN);
+        let period = config.period.max(FogConfig::PERIOD_MIN);
         Self {
             cipher: XChaCha20Poly1305::new((&*key).into()),
             ids: Zeroizing::new(blake3::derive_key(IDS_CONTEXT, config.key.as_bytes())),

@@ -400,11 +400,41 @@ pub enum SendError {
         /// The limit.
         limit: usize,
     },
+    /// As much as may be waits for the peer already.
+    #[error("{limit} messages wait for peer {peer} already")]
+    PeerFull {
+        /// Who.
+        peer: PeerId,
+        /// The limit.
+        limit: usize,
+    },
     /// Too much waits already.
     #[error("{limit} messages wait already")]
     Full {
         /// The limit.
         limit: usize,
+    },
+    /// A group has one name, of so many bytes.
+    #[error("a group's name of {actual} bytes, 1 to {limit} are allowed")]
+    GroupName {
+        /// Its length.
+        actual: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A new group is of nobody else, or of too many. Who makes it is not counted.
+    #[error("a group of {actual} others, 1 to {limit} are allowed")]
+    GroupSize {
+        /// How many others there are to be.
+        actual: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A peer is named twice as a member of a group.
+    #[error("peer {peer} is named twice as a member")]
+    MemberTwice {
+        /// Who.
+        peer: PeerId,
     },
     /// This peer is in no such group.
     #[error("no group {group}")]
@@ -928,7 +958,7 @@ impl Node {
     /// [`NodeConfig::outbox_lifetime`].
     ///
     /// # Errors
-    /// [`SendError::Text`], [`SendError::UnknownPeer`], [`SendError::Full`].
+    /// [`SendError::Text`], [`SendError::UnknownPeer`], [`SendError::PeerFull`], [`SendError::Full`].
     pub fn send_private(
         &mut self,
         peer: PeerId,
@@ -945,13 +975,13 @@ impl Node {
             .values()
             .filter(|other| other.peer == peer)
             .count();
-        for (count, limit) in [
-            (to_peer, self.config.outbox_per_peer),
-            (self.outbox.len(), self.config.outbox_max),
-        ] {
-            if count >= limit {
-                return Err(SendError::Full { limit });
-            }
+        let limit = self.config.outbox_per_peer;
+        if to_peer >= limit {
+            return Err(SendError::PeerFull { peer, limit });
+        }
+        let limit = self.config.outbox_max;
+        if self.outbox.len() >= limit {
+            return Err(SendError::Full { limit });
         }
         let id = MessageId::random(rng);
         self.number += 1;
@@ -975,7 +1005,7 @@ impl Node {
     /// the message.
     ///
     /// # Errors
-    /// [`SendError::UnknownPeer`], [`SendError::Full`].
+    /// [`SendError::UnknownPeer`], [`SendError::PeerFull`].
     pub fn mark_read(
         &mut self,
         peer: PeerId,
@@ -1034,7 +1064,7 @@ impl Node {
     ///
     /// # Errors
     /// [`SendError::UnknownPeer`]; [`SendError::NotUnderstood`] for what is ours and the peer does not say it
-    /// can do; [`SendError::Full`] if too much waits for the session; [`SendError::Format`].
+    /// can do; [`SendError::PeerFull`] if too much waits for the session; [`SendError::Format`].
     pub fn send_content(
         &mut self,
         peer: PeerId,
@@ -1047,7 +1077,8 @@ impl Node {
             return Err(SendError::UnknownPeer { peer });
         };
         if known.waiting.len() >= WAITING_MAX {
-            return Err(SendError::Full { limit: WAITING_MAX });
+            let limit = WAITING_MAX;
+            return Err(SendError::PeerFull { peer, limit });
         }
         known.waiting.push_back(content.encode()?);
         if self.sessions.is_established(peer) {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 /// Who may read a file, as far as the process's mask allows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,6 +87,14 @@ fn part(path: &Path, readers: Readers) -> io::Result<NamedTempFile> {
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
     sync_folder(folder_of(to))
+}
+
+/// Gives a file another name in its folder that nothing has yet. It is not looked for whether that is on the disk.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = TempPath::try_from_path(from)?;
+    // What fails leaves it where it is: whose it is decides what becomes of it.
+    from.disable_cleanup(true);
+    from.persist_noclobber(to).map_err(|failed| failed.error)
 }
 
 /// Removes what processes that were killed while they wrote have left in a folder. One that writes

@@ -316,6 +316,13 @@ fn a_large_group_is_made_listed_and_read() {
     bob.say("/groups");
     let small = bob.until("members", |said| said["name"] == "two");
     assert_eq!(small["large"], false);
+    // For whom they were was not said, and of those that came that they wait.
+    bob.say("/history");
+    let message = bob.event("history");
+    assert_eq!(
+        (&message["of"], &message["state"]),
+        (&"many".into(), &Value::Null)
+    );
 }
 
 #[test]
@@ -328,7 +335,7 @@ fn lines_are_shown_for_people_and_what_makes_no_sense_is_said() {
         .unwrap();
     let mut input = chat.stdin.take().unwrap();
     input
-        .write_all(b"hello?\n/msg bob hi\n/dance\n/get 1 x\n/g us hi\n/nick\n/nick eve\n/join bob\n/join\n/quit\n")
+        .write_all(b"hello?\n/msg bob hi\n/dance\n/get 1 x\n/g us hi\n/nick\n/nick eve\n/join bob\nsecret\n/join #us\nsecret\n/join\n/quit\n")
         .unwrap();
     let output = chat.wait_with_output().unwrap();
     assert!(output.status.success());
@@ -341,9 +348,151 @@ fn lines_are_shown_for_people_and_what_makes_no_sense_is_said() {
 ! it is /nick NAME
 * you are eve
 ! nobody here is called bob
+* what you write goes to nobody, until a /join that works
+! nobody is addressed: /join NAME says who is, and /join alone everybody
+! there is no group called us
+* what you write goes to nobody, until a /join that works
+! nobody is addressed: /join NAME says who is, and /join alone everybody
 * what you write goes to everybody
 ";
     assert_eq!(said, expected);
+}
+
+#[test]
+fn an_address_that_nobody_answers_at_is_said_once_and_so_is_that_it_is_reached() {
+    let address = free();
+    let mut ann = Chat::start(&["--name", "ann", "--connect", &address]);
+    assert_eq!(ann.event("not_reached")["address"], *address);
+    // Said once, however often it is tried.
+    let mut bob = Chat::start(&["--name", "bob", "--listen", &address]);
+    bob.event("listening");
+    let next = loop {
+        let mut line = String::new();
+        ann.output.read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        if said["event"].as_str().unwrap().ends_with("reached") {
+            break said;
+        }
+    };
+    assert_eq!(
+        (&next["event"], &next["address"]),
+        (&"reached".into(), &address.as_str().into())
+    );
+    bob.kill();
+    ann.event("not_reached");
+    for option in ["--connect", "--listen"] {
+        let refused = Command::new(env!("CARGO_BIN_EXE_fogcompute"))
+            .args(["chat", option, "localhost:4000"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains("is no IP address with a port"), "{said}");
+    }
+}
+
+#[test]
+fn a_line_that_is_refused_is_named_with_the_peer_it_was_for() {
+    // A program could not tell which of its messages was not kept.
+    let address = free();
+    let folder = TempDir::new().unwrap();
+    let mut bob = Chat::start(&["--name", "bob", "--listen", &address]);
+    let file = path(&folder, "ann");
+    let mut ann = Chat::start(&[
+        "--name",
+        "ann",
+        "--file",
+        text(&file),
+        "--connect",
+        &address,
+    ]);
+    ann.joined("bob");
+    bob.joined("ann");
+    bob.kill();
+    ann.event("link_down");
+    for number in 0..100 {
+        ann.say(&format!("/msg bob {number}"));
+    }
+    ann.say("");
+    ann.say("/msg bob one too many");
+    let refused = loop {
+        let mut line = String::new();
+        ann.output.read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        if said["event"] == "refused" {
+            break said;
+        }
+    };
+    assert_eq!(
+        (&refused["error"], &refused["line"]),
+        (
+            &"100 messages wait for bob already: this one is not kept".into(),
+            &102.into()
+        )
+    );
+}
+
+#[test]
+fn what_follows_a_join_that_failed_is_said_to_nobody() {
+    // It went to everybody, or to whoever was addressed before; and so did the rest of a line that was too long.
+    let mut bob = Chat::start(&["--name", "bob", "--listen", "127.0.0.1:0"]);
+    let address = bob.event("listening")["address"].clone();
+    let arguments = ["chat", "--json", "--name", "ann", "--connect"];
+    let mut ann = Command::new(env!("CARGO_BIN_EXE_fogcompute"))
+        .args(arguments)
+        .arg(address.as_str().unwrap())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let long = "x".repeat(70_000);
+    let lines = [
+        "/wait bob",
+        "/join carol",
+        "secret",
+        "/join bob",
+        "for bob",
+        "/join #hikers",
+        "secret",
+        &long,
+        "/join",
+        "/msg bob and this",
+        "for all",
+        "/flush",
+    ];
+    let mut input = ann.stdin.take().unwrap();
+    input.write_all(lines.join("\n").as_bytes()).unwrap();
+    let mut came = Vec::new();
+    while came.len() < 3 {
+        let mut line = String::new();
+        bob.output.read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        if ["public", "private"].contains(&said["event"].as_str().unwrap()) {
+            came.push(said["text"].as_str().unwrap().to_owned());
+        }
+    }
+    came.sort();
+    assert_eq!(came, ["and this", "for all", "for bob"]);
+    drop(input);
+    let said = String::from_utf8(ann.wait_with_output().unwrap().stdout).unwrap();
+    let said = said.lines().map(|line| serde_json::from_str(line).unwrap());
+    let errors: Vec<Value> = said
+        .filter(|said: &Value| said["event"] == "refused")
+        .collect();
+    let errors: Vec<_> = errors
+        .iter()
+        .map(|said| said["error"].as_str().unwrap())
+        .collect();
+    let nobody = "nobody is addressed: /join NAME says who is, and /join alone everybody";
+    assert_eq!(
+        errors,
+        [
+            "nobody here is called carol",
+            nobody,
+            "there is no group called hikers",
+            nobody,
+            "a line of more than 65536 bytes, all of which is left out",
+        ]
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -397,6 +546,10 @@ fn a_full_screen_shows_what_passes_and_tells_senders_when_it_was_seen() {
     ann.resize((8, 40));
     ann.until(|shown| !shown.contains("peers and channels") && shown.contains("for you"));
     ann.resize((30, 100));
+    ann.write("/join carol\rfor carol\r");
+    ann.until(|shown| shown.contains("(nobody)>") && shown.contains("nobody is addressed"));
+    ann.write("/join bob\r");
+    ann.until(|shown| !shown.contains("(nobody)>"));
     ann.write(&format!("/send bob {}\r", text(&source)));
     ann.until(|shown| shown.contains("1 ██████████ → bob a.j"));
     bob.event("file_received");

@@ -344,6 +344,12 @@ fn check_path(path: &Path) -> Result<(), StoreError> {
             path: path.to_owned(),
         });
     }
+    // To open a pipe is to wait for who is at its other end.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(StoreError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     if folder.is_some_and(|folder| matches!(folder.try_exists(), Ok(false))) {
         return Err(StoreError::NoFolder {

@@ -32,6 +32,19 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// The path is that of a pipe, a socket or a device. Nothing was read or written.
+    #[error("{} is no regular file", path.display())]
+    NotAFile {
+        /// What it is called.
+        path: PathBuf,
+    },
+    /// The file has nothing in it. What would be made there now would be somebody else: put back what it held, or
+    /// remove it to begin anew.
+    #[error("{} is empty: put back what it held, or remove it to begin anew", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder that the file should be in is not there. Make it first.
     #[error("{} cannot be opened: its folder does not exist", path.display())]
     NoFolder {

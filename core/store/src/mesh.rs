@@ -56,16 +56,28 @@ pub struct MeshStore {
 }
 
 impl MeshStore {
-    /// Opens or creates a peer's file and owns it until dropped.
+    /// Opens or creates a peer's file and owns it until dropped. One that others may read is taken from them, where
+    /// the file system has permissions: there are secrets in it.
     ///
     /// # Errors
+    /// [`StoreError::Empty`] for a file that has nothing in it;
     /// [`StoreError::SpecialPath`], [`StoreError::NulInPath`], [`StoreError::CannotOpen`],
-    /// [`StoreError::IsFolder`], [`StoreError::NoFolder`], [`StoreError::Locked`],
+    /// [`StoreError::IsFolder`], [`StoreError::NotAFile`], [`StoreError::NoFolder`], [`StoreError::Locked`],
     /// [`StoreError::ReadOnly`], [`StoreError::NotADatabase`], [`StoreError::OtherDatabase`],
     /// [`StoreError::SchemaTooNew`], [`StoreError::Malformed`], [`StoreError::DiskFull`],
     /// [`StoreError::Sqlite`].
     pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
-        let database = SCHEMA.open(path.as_ref(), durability, Absent::Create)?;
+        let path = path.as_ref();
+        if path
+            .metadata()
+            .is_ok_and(|file| file.is_file() && file.len() == 0)
+        {
+            return Err(StoreError::Empty {
+                path: path.to_owned(),
+            });
+        }
+        let database = SCHEMA.open(path, durability, Absent::Create)?;
+        narrow(path);
         Ok(Self {
             database,
             limits: HistoryLimits::default(),
@@ -404,6 +416,28 @@ const fn state_of(number: u8) -> Option<DeliveryState> {
     })
 }
 
+/// Takes the file, and what SQLite keeps beside it, from everybody but its owner, as far as the file system can.
+#[cfg(unix)]
+fn narrow(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    for path in [path, Path::new(&log)] {
+        let Ok(found) = path.metadata() else {
+            continue;
+        };
+        let mut permissions = found.permissions();
+        if permissions.mode() & 0o077 != 0 {
+            permissions.set_mode(permissions.mode() & 0o700);
+            // Some file systems have no permissions, and some files another owner.
+            let _ = std::fs::set_permissions(path, permissions);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+const fn narrow(_: &Path) {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,6 +461,38 @@ mod tests {
             state: DeliveryState::Waiting,
             via: None,
             hops: 0,
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_is_nobody_new() {
+        // It silently became another peer.
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("mesh");
+        drop(MeshStore::open(&path, Durability::Full).unwrap());
+        std::fs::write(&path, b"").unwrap();
+        let refused = MeshStore::open(&path, Durability::Full).map(drop);
+        assert!(
+            matches!(&refused, Err(StoreError::Empty { path: of }) if *of == path),
+            "{refused:?}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        MeshStore::open(&path, Durability::Full).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_may_read_is_taken_from_them() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("mesh");
+        drop(MeshStore::open(&path, Durability::Full).unwrap());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let mut store = MeshStore::open(&path, Durability::Full).unwrap();
+        store.identity(&mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        for path in [path, folder.path().join("mesh-wal")] {
+            let mode = path.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", path.display());
         }
     }
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use fogcompute_base::{CryptoRng, Instant};
 
+use super::output::check_group;
 use super::{Event, Node, Protection, SendError};
 use crate::announce::Capabilities;
 use crate::group::{GroupId, GroupMessage};
 use crate::identity::Fingerprint;
 use crate::large_group::{
-    EARLY_BYTES_MAX, EARLY_MAX, LargeGroup, LargeGroupError, LargeGroupState, LargeGroupStep,
-    LargeGroupText,
+    EARLY_BYTES_MAX, EARLY_MAX, LARGE_GROUP_MEMBERS_MAX, LargeGroup, LargeGroupError,
+    LargeGroupState, LargeGroupStep, LargeGroupText,
 };
 use crate::packet::{PacketType, PeerId};
 use crate::payload::{Content, MessageId};
@@ -32,7 +33,8 @@ impl Node {
     /// there.
     ///
     /// # Errors
-    /// [`SendError::UnknownPeer`]; [`SendError::NotUnderstood`] for a peer that has no large groups;
+    /// [`SendError::GroupName`], [`SendError::GroupSize`], [`SendError::MemberTwice`], [`SendError::UnknownPeer`];
+    /// [`SendError::NotUnderstood`] for a peer that has no large groups;
     /// [`SendError::Full`], [`SendError::Format`].
     pub fn create_large_group(
         &mut self,
@@ -41,6 +43,7 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<GroupId, SendError> {
+        check_group(name, members, LARGE_GROUP_MEMBERS_MAX)?;
         if self.large_groups.len() >= super::GROUPS_MAX {
             let limit = super::GROUPS_MAX;
             return Err(SendError::Full { limit });

@@ -12,7 +12,10 @@ use super::{
 use crate::announce::{Announce, NEIGHBOURS_MAX};
 use crate::fog::Fog;
 use crate::fragment::{FRAGMENT_FRAME_BYTES, split};
-use crate::group::{GroupId, GroupKey, GroupMessage, GroupState, GroupText, Member};
+use crate::group::{
+    GROUP_MEMBERS_MAX, GROUP_NAME_BYTES_MAX, GroupId, GroupKey, GroupMessage, GroupState,
+    GroupText, Member,
+};
 use crate::link::{Link, LinkId};
 use crate::packet::{Packet, PacketType, PeerId};
 use crate::payload::{Content, MessageId};
@@ -809,7 +812,8 @@ impl Node {
     /// Makes a group of this peer and others who are known, and invites them.
     ///
     /// # Errors
-    /// [`SendError::UnknownPeer`], [`SendError::Full`], [`SendError::Format`].
+    /// [`SendError::GroupName`], [`SendError::GroupSize`], [`SendError::MemberTwice`], [`SendError::UnknownPeer`],
+    /// [`SendError::PeerFull`], [`SendError::Format`].
     pub fn create_group(
         &mut self,
         name: &str,
@@ -817,6 +821,7 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<GroupId, SendError> {
+        check_group(name, members, GROUP_MEMBERS_MAX)?;
         let mut id = [0; 16];
         rng.fill_bytes(&mut id);
         let id = GroupId(id);
@@ -883,7 +888,10 @@ impl Node {
             verify_key: self.identity.verify_key(),
             nickname: shortened(&self.nickname),
         }];
-        for peer in others {
+        for (index, peer) in others.iter().enumerate() {
+            if others[..index].contains(peer) {
+                return Err(SendError::MemberTwice { peer: *peer });
+            }
             let known = self
                 .peers
                 .get(peer)
@@ -946,6 +954,23 @@ impl Node {
 }
 
 /// As much of a name as a roster takes.
+/// Looks whether a group can have this name, and these members beside who makes it.
+pub(super) const fn check_group(
+    name: &str,
+    others: &[PeerId],
+    members_max: usize,
+) -> Result<(), SendError> {
+    let (actual, limit) = (name.len(), GROUP_NAME_BYTES_MAX);
+    if actual == 0 || actual > limit {
+        return Err(SendError::GroupName { actual, limit });
+    }
+    let (actual, limit) = (others.len(), members_max - 1);
+    if actual == 0 || actual > limit {
+        return Err(SendError::GroupSize { actual, limit });
+    }
+    Ok(())
+}
+
 fn shortened(name: &str) -> String {
     let mut end = name.len().min(crate::group::GROUP_NICKNAME_BYTES_MAX);
     while !name.is_char_boundary(end) {

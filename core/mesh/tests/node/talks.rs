@@ -546,6 +546,34 @@ fn files_go_in_fragments_over_bluetooth_to_all_and_to_one() {
 }
 
 #[test]
+fn why_a_group_cannot_be_made_is_said_in_its_own_words() {
+    // It was "field 0x05 is there twice", and a group without a name or of nobody else was made.
+    let mut world = World::line(7, 2, FRAMED);
+    let (bob, now, rng) = (world.id(1), world.now, &mut world.rng);
+    let node = &mut world.nodes[0];
+    let long = "x".repeat(256);
+    let name = |actual| SendError::GroupName { actual, limit: 255 };
+    let size = |actual, limit| SendError::GroupSize { actual, limit };
+    let twice = || SendError::MemberTwice { peer: bob };
+    for (of, members, few, many) in [
+        ("", vec![bob], name(0), name(0)),
+        (long.as_str(), vec![bob], name(256), name(256)),
+        ("us", vec![], size(0, 15), size(0, 254)),
+        ("us", vec![bob; 255], size(255, 15), size(255, 254)),
+        ("us", vec![bob, bob], twice(), twice()),
+    ] {
+        let refused = node.create_group(of, &members, now, rng);
+        assert_eq!(refused, Err(few));
+        let refused = node.create_large_group(of, &members, now, rng);
+        assert_eq!(refused, Err(many));
+    }
+    assert_eq!(node.groups().count(), 0);
+    let group = node.create_group("us", &[bob], now, rng).unwrap();
+    let refused = node.change_group(group, &[bob, bob], now, rng);
+    assert_eq!(refused, Err(twice()));
+}
+
+#[test]
 fn a_group_is_read_by_its_members() {
     let mut world = World::line(7, 3, FRAMED);
     let (bob, carol, now) = (world.id(1), world.id(2), world.now);
@@ -657,7 +685,10 @@ fn limits_of_what_is_sent_are_told() {
     let (now, rng) = (world.now, &mut world.rng);
     assert_eq!(
         world.nodes[0].send_private(bob, "no room", now, rng),
-        Err(SendError::Full { limit: 100 })
+        Err(SendError::PeerFull {
+            peer: bob,
+            limit: 100
+        })
     );
     // After a day what waits is given up.
     world.run(25 * 3600);

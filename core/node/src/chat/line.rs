@@ -92,6 +92,19 @@ pub(super) enum ParseError {
     Unknown(String),
     #[error("it is {0}")]
     Usage(&'static str),
+    #[error(
+        "{0} is no IP address with a port, as 127.0.0.1:4000 and [::1]:4000 are; names of hosts are not looked up"
+    )]
+    Address(String),
+}
+
+/// An address with its port. Names are not looked up: what is kept a link with is an address.
+///
+/// # Errors
+/// [`ParseError::Address`].
+pub(super) fn address(text: &str) -> Result<SocketAddr, ParseError> {
+    text.parse()
+        .map_err(|_| ParseError::Address(text.to_owned()))
 }
 
 /// Reads a line; `None` for an empty one. A line that begins with two slashes is a text that begins with one.
@@ -163,7 +176,7 @@ pub(super) fn parse(line: &str) -> Result<Option<Line>, ParseError> {
         },
         "/stats" => Line::Stats,
         "/nick" => Line::Nick(one()?),
-        "/connect" => Line::Connect(one()?.parse().map_err(|_| usage())?),
+        "/connect" => Line::Connect(address(&one()?)?),
         "/wait" => Line::Wait(one()?),
         "/flush" => Line::Flush,
         "/help" => Line::Help,
@@ -218,11 +231,13 @@ mod tests {
         for (line, usage) in [
             ("/msg bob", "/msg NAME TEXT"),
             ("/get x y", "/get NUMBER PATH"),
-            ("/connect here", "/connect ADDRESS:PORT"),
+            ("/connect", "/connect ADDRESS:PORT"),
             ("/history many", "/history [NUMBER]"),
             ("/nick", "/nick NAME"),
         ] {
             assert_eq!(refused(line), ParseError::Usage(usage));
         }
+        let host = ParseError::Address("localhost:4000".to_owned());
+        assert_eq!(refused("/connect localhost:4000"), host);
     }
 }

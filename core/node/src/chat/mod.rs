@@ -5,9 +5,9 @@ mod screen;
 mod show;
 mod view;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, BufRead, IsTerminal as _, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,14 @@ use clap::Parser;
 use fogcompute_base::Digest;
 use fogcompute_mesh::file::{FILE_BYTES_MAX, File};
 use fogcompute_mesh::group::{GroupId, Member};
-use fogcompute_mesh::{Capabilities, Event, PeerId, PeerView};
+use fogcompute_mesh::{Capabilities, Event, PeerId, PeerView, SendError};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::error::NodeError;
-use crate::mesh::{MeshError, MeshEvent, MeshNode, MeshNodeConfig};
+use crate::mesh::{
+    DialNew, DialNews, MeshError, MeshEvent, MeshNode, MeshNodeConfig, open_to_send,
+};
 use crate::signals::Signals;
 use line::{Line, parse};
 use screen::{Screen, ScreenInput};
@@ -29,8 +31,8 @@ use view::{View, Wish};
 
 /// Lines that were read and not yet acted on.
 const LINES_MAX: usize = 64;
-/// Longest line, in bytes. What is longer is cut there.
-const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// Longest line, in bytes without its end. A longer one is refused whole.
+const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Events that a screen takes before it is drawn again.
 const EVENTS_AT_ONCE: usize = 1000;
 /// Messages of earlier times that a screen begins with.
@@ -47,10 +49,10 @@ pub(crate) struct ChatArguments {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Accept links here; may be repeated.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = line::address)]
     listen: Vec<SocketAddr>,
     /// Keep a link with whoever is there; may be repeated.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = line::address)]
     connect: Vec<SocketAddr>,
     /// Take every file that is offered, and write it into this folder.
     #[arg(long, value_name = "FOLDER")]
@@ -99,8 +101,14 @@ enum LineError {
     Nobody { name: String },
     #[error("{count} peers are called {name}: write the identifier, /who shows it")]
     Several { name: String, count: usize },
+    #[error("{count} messages wait for {name} already: this one is not kept")]
+    PeerFull { name: String, count: usize },
     #[error("there is no group called {name}")]
     NoGroup { name: String },
+    #[error("nobody is addressed: /join NAME says who is, and /join alone everybody")]
+    NoAddressee,
+    #[error("a line of more than {LINE_BYTES_MAX} bytes, all of which is left out")]
+    LongLine,
     #[error("there is no file {number}")]
     NoFile { number: usize },
     #[error("{}: {source}", path.display())]
@@ -119,14 +127,20 @@ struct Chat {
     node: MeshNode,
     show: Show,
     downloads: Option<PathBuf>,
-    /// Where texts go.
-    to: Channel,
+    /// Where texts go; nowhere after a `/join` that failed, for what follows was not meant for whoever was there.
+    to: Option<Channel>,
     /// What own messages are known by, with whom they are for; numbered from 1.
     messages: Vec<(String, Option<PeerId>)>,
     files: Vec<(Digest, String)>,
     /// Messages that came.
     came: u64,
+    /// The line that is carried out, from 1.
+    line: u64,
     wait: Option<Wait>,
+    /// What is said of attempts to dial.
+    dials: DialNews,
+    /// Addresses of which it was said whether they are reached, and what.
+    reached: BTreeMap<SocketAddr, bool>,
 }
 
 /// Carries the command out.
@@ -148,7 +162,6 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), ChatError> {
         nickname: arguments.name.unwrap_or(anonymous),
         file: arguments.file,
         listen: arguments.listen,
-        connect: arguments.connect,
         ..MeshNodeConfig::default()
     };
     let mut signals = Signals::listen()?;
@@ -160,6 +173,10 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), ChatError> {
         }
         started => started?,
     };
+    let dials = node.hear_dials()?;
+    for address in arguments.connect {
+        node.connect(address)?;
+    }
     // Where there is no cursor to move, as in an editor's window.
     let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
     let is_terminal = !is_dumb && io::stdout().is_terminal();
@@ -177,11 +194,14 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), ChatError> {
         node,
         show,
         downloads: arguments.downloads,
-        to: Channel::Everybody,
+        to: Some(Channel::Everybody),
         messages: Vec::new(),
         files: Vec::new(),
         came: 0,
+        line: 0,
         wait: None,
+        dials,
+        reached: BTreeMap::new(),
     };
     if is_screen {
         on_screen(&mut chat, &mut signals, arguments.count).await?;
@@ -207,10 +227,17 @@ async fn in_lines(
                 let event = event?;
                 chat.tell(event)?;
             }
+            news = chat.dials.next() => chat.tell_dial(news)?,
             line = lines.recv(), if !waits && !input_ended => match line {
                 Some(line) => {
-                    if !chat.obey(&line)? {
-                        break;
+                    chat.line += 1;
+                    match line {
+                        Input::Line(line) => {
+                            if !chat.obey(&line)? {
+                                break;
+                            }
+                        }
+                        Input::TooLong => chat.refuse(&LineError::LongLine)?,
                     }
                 }
                 None if count.is_some() => input_ended = true,
@@ -235,6 +262,7 @@ async fn on_screen(
         while !chat.waits()?
             && let Some(line) = lines.pop_front()
         {
+            chat.line += 1;
             if !chat.obey(&line)? {
                 return Ok(());
             }
@@ -250,6 +278,10 @@ async fn on_screen(
                     chat.tell(event)?;
                     next = chat.node.try_receive()?;
                 }
+                None
+            }
+            news = chat.dials.next() => {
+                chat.tell_dial(news)?;
                 None
             }
             input = inputs.recv() => match input {
@@ -269,21 +301,22 @@ async fn on_screen(
     Ok(())
 }
 
+/// What was read.
+#[derive(Debug, Eq, PartialEq)]
+enum Input {
+    Line(String),
+    /// A line that was longer than any may be. Nothing of it is kept.
+    TooLong,
+}
+
 /// Reads lines on a thread of its own: reading a terminal cannot be given up.
-fn read_lines() -> Result<mpsc::Receiver<String>, ChatError> {
+fn read_lines() -> Result<mpsc::Receiver<Input>, ChatError> {
     let (lines, receiver) = mpsc::channel(LINES_MAX);
     std::thread::Builder::new()
         .name("chat-input".to_owned())
         .spawn(move || {
             let mut input = io::stdin().lock();
-            loop {
-                let mut line = Vec::new();
-                let mut limited = io::Read::take(&mut input, LINE_BYTES_MAX);
-                match limited.read_until(b'\n', &mut line) {
-                    Ok(0) | Err(_) => return,
-                    Ok(_) => {}
-                }
-                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            while let Ok(Some(line)) = read_line(&mut input) {
                 if lines.blocking_send(line).is_err() {
                     return;
                 }
@@ -291,6 +324,23 @@ fn read_lines() -> Result<mpsc::Receiver<String>, ChatError> {
         })
         .map_err(ChatError::Thread)?;
     Ok(receiver)
+}
+
+/// Reads a line; `None` at the end.
+fn read_line(input: &mut impl BufRead) -> io::Result<Option<Input>> {
+    let mut line = Vec::new();
+    // One more for its end.
+    let mut limited = io::Read::take(&mut *input, LINE_BYTES_MAX as u64 + 1);
+    if limited.read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.len() > LINE_BYTES_MAX && !line.ends_with(b"\n") {
+        // What is left of it is not a line of its own.
+        input.skip_until(b'\n')?;
+        return Ok(Some(Input::TooLong));
+    }
+    let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+    Ok(Some(Input::Line(line)))
 }
 
 impl Chat {
@@ -374,7 +424,9 @@ impl Chat {
 
     /// Does what a line says; `false` when it says to end.
     fn obey(&mut self, line: &str) -> Result<bool, ChatError> {
-        let done = match parse(line) {
+        let parsed = parse(line);
+        let is_join = matches!(parsed, Ok(Some(Line::Join(_))));
+        let done = match parsed {
             Ok(None) => return Ok(true),
             Ok(Some(Line::Quit)) => return Ok(false),
             Ok(Some(line)) => self.act(line),
@@ -386,22 +438,33 @@ impl Chat {
                     self.show.say(said)?;
                 }
             }
-            Err(LineError::Mesh(error @ (MeshError::Closed | MeshError::Store(_)))) => {
+            Err(LineError::Mesh(
+                error @ (MeshError::Closed | MeshError::Failed(_) | MeshError::Store(_)),
+            )) => {
                 return Err(error.into());
             }
-            Err(error) => {
-                let error = error.to_string();
-                self.show.say(&Said::Refused { error })?;
-            }
+            Err(error) => self.refuse(&error)?,
+        }
+        if is_join && self.to.is_none() {
+            self.show.say(&Said::ToNobody)?;
         }
         Ok(true)
+    }
+
+    fn refuse(&mut self, error: &LineError) -> Result<(), ChatError> {
+        let error = error.to_string();
+        let line = Some(self.line);
+        self.show.say(&Said::Refused { error, line })
     }
 
     fn act(&mut self, line: Line) -> Result<Vec<Said>, LineError> {
         Ok(match line {
             Line::Quit => vec![],
             Line::Help => vec![Said::Help],
-            Line::Text(text) => vec![self.send(self.to, &text)?],
+            Line::Text(text) => {
+                let to = self.to.ok_or(LineError::NoAddressee)?;
+                vec![self.send(to, &text)?]
+            }
             Line::Private { to, text } => {
                 let peer = self.find(&to)?;
                 vec![self.send(Channel::Peer(peer), &text)?]
@@ -411,15 +474,14 @@ impl Chat {
                 vec![self.send(Channel::Group(group), &text)?]
             }
             Line::Join(to) => {
-                self.to = match to {
+                // Until it is found, what follows is for nobody.
+                self.to = None;
+                let channel = match to {
                     None => Channel::Everybody,
-                    // A group is shown with a # before its name.
-                    Some(name) => match self.find_group(name.strip_prefix('#').unwrap_or(&name)) {
-                        Ok(group) => Channel::Group(group),
-                        Err(_) => Channel::Peer(self.find(&name)?),
-                    },
+                    Some(name) => self.find_channel(&name)?,
                 };
-                vec![self.joined()?]
+                self.to = Some(channel);
+                vec![self.joined(channel)?]
             }
             Line::NewGroup {
                 name,
@@ -475,10 +537,16 @@ impl Chat {
                 told.collect()
             }
             Line::History { count } => {
-                let peers = self.node.peers()?;
+                let (peers, groups) = (self.node.peers()?, self.node.groups()?);
+                let of = |group: GroupId| {
+                    let known = groups.iter().find(|known| known.id == group);
+                    // One that was left has no name any more.
+                    known.map_or_else(|| group.to_string(), |known| known.name.clone())
+                };
                 let messages = self.node.history(u64::MAX, count)?.into_iter().rev();
                 let told = messages.map(|message| Said::History {
                     name: named(&peers, message.peer),
+                    of: message.group.map(of),
                     message,
                 });
                 told.collect()
@@ -505,11 +573,17 @@ impl Chat {
     }
 
     /// Sends a message, which is on disk then if there is a file.
-    fn send(&mut self, channel: Channel, text: &str) -> Result<Said, MeshError> {
+    fn send(&mut self, channel: Channel, text: &str) -> Result<Said, LineError> {
         let (id, to) = match channel {
             Channel::Everybody => (self.node.send_public(text)?, None),
             Channel::Group(group) => (self.node.send_group(group, text)?, None),
-            Channel::Peer(peer) => (self.node.send_private(peer, text)?, Some(peer)),
+            Channel::Peer(peer) => match self.node.send_private(peer, text) {
+                Err(MeshError::Send(SendError::PeerFull { limit, .. })) => {
+                    let (name, count) = (self.name(peer), limit);
+                    return Err(LineError::PeerFull { name, count });
+                }
+                sent => (sent?, Some(peer)),
+            },
         };
         if self.messages.len() < NUMBERED_MAX {
             self.messages.push((id.as_str().to_owned(), to));
@@ -524,14 +598,14 @@ impl Chat {
     }
 
     fn join(&mut self, channel: Channel) -> Result<(), ChatError> {
-        self.to = channel;
-        let said = self.joined()?;
+        self.to = Some(channel);
+        let said = self.joined(channel)?;
         self.show.say(&said)
     }
 
-    /// Where texts go now.
-    fn joined(&self) -> Result<Said, MeshError> {
-        let name = match self.to {
+    /// That texts go there now.
+    fn joined(&self, channel: Channel) -> Result<Said, MeshError> {
+        let name = match channel {
             Channel::Everybody => "everybody".to_owned(),
             Channel::Peer(peer) => self.name(peer),
             Channel::Group(group) => {
@@ -540,7 +614,6 @@ impl Chat {
                 of.map_or_else(|| group.to_string(), |of| of.name)
             }
         };
-        let channel = self.to;
         Ok(Said::To { channel, name })
     }
 
@@ -565,11 +638,15 @@ impl Chat {
             path: path.to_owned(),
             source,
         };
-        if path.metadata().map_err(file)?.len() > FILE_BYTES_MAX as u64 {
+        let mut content = Vec::new();
+        let opened = open_to_send(path)?;
+        // It may grow while it is read.
+        let mut limited = opened.take(FILE_BYTES_MAX as u64 + 1);
+        limited.read_to_end(&mut content).map_err(file)?;
+        if content.len() > FILE_BYTES_MAX {
             let peer = self.name(peer);
             return Err(LineError::TooLong { peer });
         }
-        let content = std::fs::read(path).map_err(file)?;
         let file = File {
             name: Some(file_name(path)),
             mime: Some("application/octet-stream".to_owned()),
@@ -588,6 +665,23 @@ impl Chat {
             self.files.len() - 1
         });
         at + 1
+    }
+
+    /// Tells once that an address is reached, and once that it is not.
+    fn tell_dial(&mut self, news: DialNew) -> Result<(), ChatError> {
+        let Some(address) = self.node.dialled(news.dial) else {
+            // Nobody wants it any more.
+            return Ok(());
+        };
+        let is_up = news.is_up;
+        if self.reached.insert(address, is_up) == Some(is_up) {
+            return Ok(());
+        }
+        self.show.say(&Said::Dialled {
+            address,
+            is_up,
+            is_wrong_peer: news.is_wrong_peer,
+        })
     }
 
     /// Tells what happened.
@@ -609,7 +703,7 @@ impl Chat {
                     let path = folder.join(format!("{}-{}", &file.to_string()[..8], safe(&title)));
                     if let Err(error) = self.node.accept_file(file, &path) {
                         let error = error.to_string();
-                        self.show.say(&Said::Refused { error })?;
+                        self.show.say(&Said::Refused { error, line: None })?;
                     }
                 }
                 Said::Offered {
@@ -650,6 +744,7 @@ impl Chat {
             MeshEvent::LinkDown { link } => Said::Link { link, is_up: false },
             MeshEvent::RadioFailed { radio, reason } => Said::Refused {
                 error: format!("radio {radio}: {reason}"),
+                line: None,
             },
         };
         self.show.say(&said)?;
@@ -805,6 +900,17 @@ impl Chat {
         }
     }
 
+    /// The group, or else the peer, of a name.
+    fn find_channel(&self, name: &str) -> Result<Channel, LineError> {
+        // A group is shown with a # before its name.
+        let of_group = name.strip_prefix('#');
+        match (self.find_group(of_group.unwrap_or(name)), of_group) {
+            (Ok(group), _) => Ok(Channel::Group(group)),
+            (Err(error), Some(_)) => self.find(name).map(Channel::Peer).map_err(|_| error),
+            (Err(_), None) => Ok(Channel::Peer(self.find(name)?)),
+        }
+    }
+
     fn find_group(&self, name: &str) -> Result<GroupId, LineError> {
         let groups = self.node.groups()?;
         let found = groups
@@ -851,6 +957,21 @@ fn safe(title: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_left_out_whole() {
+        // It was cut, and its rest was the next line: said to everybody, or a command.
+        let at_most = "x".repeat(LINE_BYTES_MAX);
+        let text = format!("{at_most}\n{at_most}/quit\n{at_most}é\r\nlast");
+        // Less at a time than a line has.
+        let mut input = io::BufReader::with_capacity(1000, text.as_bytes());
+        let mut read = || read_line(&mut input).unwrap();
+        assert_eq!(read(), Some(Input::Line(at_most.clone())));
+        assert_eq!(read(), Some(Input::TooLong));
+        assert_eq!(read(), Some(Input::TooLong));
+        assert_eq!(read(), Some(Input::Line("last".to_owned())));
+        assert_eq!(read(), None);
+    }
 
     #[test]
     fn names_of_files_from_others_lead_nowhere() {

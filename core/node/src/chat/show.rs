@@ -34,8 +34,16 @@ pub(super) enum Said {
         channel: Channel,
         name: String,
     },
+    /// What is typed goes nowhere.
+    ToNobody,
     Listening {
         address: SocketAddr,
+    },
+    /// Somebody answers at an address that is dialled, or nobody.
+    Dialled {
+        address: SocketAddr,
+        is_up: bool,
+        is_wrong_peer: bool,
     },
     Link {
         link: u64,
@@ -118,6 +126,8 @@ pub(super) enum Said {
     History {
         message: MeshHistory,
         name: String,
+        /// What the group is called, of a message for one.
+        of: Option<String>,
     },
     Stats(Box<MeshNodeStats>),
     Offering {
@@ -162,6 +172,8 @@ pub(super) enum Said {
     },
     Refused {
         error: String,
+        /// Which line that was, from 1, if it was one.
+        line: Option<u64>,
     },
     Help,
 }
@@ -194,7 +206,7 @@ impl Show {
             }
         };
         let shown = match form {
-            Form::Json => Some(as_json(said).to_string()),
+            Form::Json => Some(escaped(&as_json(said).to_string())),
             Form::Lines => as_line(said),
             Form::Colours => as_line(said).map(|line| coloured(said, &line)),
         };
@@ -208,17 +220,34 @@ impl Show {
     }
 }
 
+/// Whether a character does something else than being seen: it moves the cursor, ends a line, or turns the direction
+/// of what follows.
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+        )
+        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
 /// A text of somebody else, on one line and without what moves the cursor or turns the direction of what follows.
 pub(super) fn clean(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let visible = |c: char| {
-        if c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}') {
-            ' '
-        } else {
-            c
-        }
-    };
+    let visible = |c: char| if acts(c) { ' ' } else { c };
     text.chars().map(visible).collect()
+}
+
+/// The same value as JSON, in which nothing acts on a terminal: what does stands in strings alone, and is escaped.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if acts(c) {
+            out += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 pub(super) fn state_name(state: DeliveryState) -> &'static str {
@@ -262,7 +291,21 @@ pub(super) fn as_line(said: &Said) -> Option<String> {
     Some(match said {
         Said::Me { name, .. } => format!("* you are {}", clean(name)),
         Said::To { name, .. } => format!("* what you write goes to {}", clean(name)),
+        Said::ToNobody => "* what you write goes to nobody, until a /join that works".to_owned(),
         Said::Listening { address } => format!("* listening on {address}"),
+        Said::Dialled {
+            address,
+            is_up: true,
+            ..
+        } => format!("* {address} is reached"),
+        Said::Dialled {
+            address,
+            is_wrong_peer: true,
+            ..
+        } => format!("! {address} is this peer itself"),
+        Said::Dialled { address, .. } => {
+            format!("! {address} is not reached, and tried again from time to time")
+        }
         Said::Joined { name, .. } => format!("* {} is here", clean(name)),
         Said::Left { name, .. } => format!("* {} has left", clean(name)),
         Said::Public {
@@ -368,16 +411,18 @@ pub(super) fn as_line(said: &Said) -> Option<String> {
             }
             line
         }
-        Said::History { message, name } => {
+        Said::History { message, name, of } => {
             let (name, text) = (clean(name), clean(&message.text));
+            let of = of.as_ref();
+            let of = of.map_or_else(String::new, |of| format!("[{}] ", clean(of)));
             match (message.is_own, message.is_private) {
                 (true, true) => {
                     let state = state_name(message.state).replace('_', " ");
                     format!("{} [private] to {name}: {text} ({state})", message.at)
                 }
-                (true, false) => format!("{} you: {text}", message.at),
+                (true, false) => format!("{} {of}you: {text}", message.at),
                 (false, true) => format!("{} [private] {name}: {text}", message.at),
-                (false, false) => format!("{} {name}: {text}", message.at),
+                (false, false) => format!("{} {of}{name}: {text}", message.at),
             }
         }
         Said::Stats(stats) => {
@@ -445,7 +490,7 @@ pub(super) fn as_line(said: &Said) -> Option<String> {
                 ),
             }
         }
-        Said::Refused { error } => format!("! {}", clean(error)),
+        Said::Refused { error, .. } => format!("! {}", clean(error)),
         Said::Help => {
             let lines = COMMANDS.iter();
             let lines: Vec<_> = lines
@@ -460,7 +505,8 @@ fn coloured(said: &Said, line: &str) -> String {
     let colour = match said {
         Said::Private { .. } => 35,
         Said::Public { .. } | Said::InGroup { .. } => 36,
-        Said::Refused { .. } | Said::Failed { .. } => 31,
+        Said::Refused { .. } | Said::Failed { .. } | Said::ToNobody => 31,
+        Said::Dialled { is_up: false, .. } => 31,
         Said::Kept { .. } | Said::Delivery { .. } | Said::Progress { .. } => 90,
         _ => 33,
     };
@@ -494,7 +540,17 @@ fn fields(said: &Said) -> (&'static str, Value) {
                 },
             }),
         ),
+        Said::ToNobody => ("to_nobody", json!({})),
         Said::Listening { address } => ("listening", json!({"address": address.to_string()})),
+        Said::Dialled {
+            address,
+            is_up,
+            is_wrong_peer,
+        } => {
+            let event = if *is_up { "reached" } else { "not_reached" };
+            let address = address.to_string();
+            (event, json!({"address": address, "self": is_wrong_peer}))
+        }
         Said::Link { link, is_up: true } => ("link_up", json!({"link": link})),
         Said::Link { link, is_up: false } => ("link_down", json!({"link": link})),
         Said::Joined { peer, name } => (
@@ -588,13 +644,15 @@ fn fields(said: &Said) -> (&'static str, Value) {
                 "neighbours": neighbours,
             }),
         ),
-        Said::History { message, name } => (
+        Said::History { message, name, of } => (
             "history",
             json!({
                 "id": message.id, "peer": message.peer.to_string(), "name": name,
                 "own": message.is_own, "private": message.is_private, "text": message.text,
-                "at": message.at.to_string(), "state": state_name(message.state),
-                "group": message.group.map(|group| group.to_string()),
+                "at": message.at.to_string(), "group": message.group.map(|group| group.to_string()),
+                "of": of,
+                // Of no other is it known how far it has come.
+                "state": (message.is_own && message.is_private).then(|| state_name(message.state)),
             }),
         ),
         Said::Stats(stats) => {
@@ -669,7 +727,7 @@ fn fields(said: &Said) -> (&'static str, Value) {
                 "path": path,
             }),
         ),
-        Said::Refused { error } => ("refused", json!({"error": error})),
+        Said::Refused { error, line } => ("refused", json!({"error": error, "line": line})),
         Said::Help => {
             let lines = COMMANDS.iter();
             let lines: Map<_, _> = lines
@@ -683,6 +741,25 @@ fn fields(said: &Said) -> (&'static str, Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_has_nothing_in_it_that_acts_on_a_terminal() {
+        // U+009B, which is the same as ESC [, came through raw.
+        let acting = (0..0x3000).filter_map(char::from_u32).filter(|c| acts(*c));
+        let text: String = acting.chain("é 日 👋 \"\\".chars()).collect();
+        assert!(text.contains("\x1b") && text.contains("\u{7f}\u{80}"));
+        let json = escaped(
+            &as_json(&Said::Refused {
+                error: text.clone(),
+                line: None,
+            })
+            .to_string(),
+        );
+        assert!(!json.chars().any(acts), "{json}");
+        assert!(json.contains("\\u009b") && json.contains("\\u202e") && json.contains("日"));
+        let read: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["error"], text);
+    }
 
     #[test]
     fn nothing_of_somebody_elses_text_moves_the_cursor_or_turns_the_line() {

@@ -122,6 +122,8 @@ struct Typed {
 pub(super) struct View {
     name: String,
     open: Channel,
+    /// Whether what is typed goes to the channel that is open, or nowhere.
+    is_addressed: bool,
     talks: BTreeMap<Channel, Talk>,
     peers: Vec<PeerView>,
     files: BTreeMap<usize, FileRow>,
@@ -138,6 +140,7 @@ impl View {
         Self {
             name: String::new(),
             open: Channel::Everybody,
+            is_addressed: true,
             talks: BTreeMap::from([(Channel::Everybody, Talk::default())]),
             peers: Vec::new(),
             files: BTreeMap::new(),
@@ -196,7 +199,12 @@ impl View {
             }
             Said::To { channel, name } => {
                 self.talk(*channel).name = clean(name);
+                self.is_addressed = true;
                 self.look_at(*channel);
+            }
+            Said::ToNobody => {
+                self.is_addressed = false;
+                self.notice(self.open, said, REFUSED);
             }
             Said::Joined { .. } | Said::Left { .. } => {
                 self.notice(Channel::Everybody, said, DIM);
@@ -328,6 +336,10 @@ impl View {
                 }
             }
             Said::Link { .. } => {}
+            Said::Dialled { is_up, .. } => {
+                let style = if *is_up { NOTICE } else { REFUSED };
+                self.notice(self.open, said, style);
+            }
             Said::Listening { .. }
             | Said::Members { .. }
             | Said::Peer { .. }
@@ -524,9 +536,16 @@ impl View {
         None
     }
 
-    /// Takes what was pasted, as one line.
+    /// Takes what was pasted, as one line; none of what does not fit.
     pub(super) fn paste(&mut self, text: &str) {
-        clean(text).chars().for_each(|c| self.typed.insert(c));
+        let text: Vec<_> = clean(text).chars().collect();
+        if text.len() > TYPED_MAX - self.typed.text.len() {
+            let error = format!("a line has at most {TYPED_MAX} characters: nothing was pasted");
+            let line = None;
+            self.notice(self.open, &Said::Refused { error, line }, REFUSED);
+            return;
+        }
+        text.into_iter().for_each(|c| self.typed.insert(c));
     }
 
     fn scroll(&mut self, is_back: bool) {
@@ -663,7 +682,11 @@ impl View {
     fn draw_typed(&self, frame: &mut Frame<'_>, area: Rect) {
         let [line, below] =
             Layout::vertical([Constraint::Length(1), Constraint::Length(1)]).areas(area);
-        let prompt = format!("{}> ", self.title(self.open));
+        let (prompt, style) = if self.is_addressed {
+            (format!("{}> ", self.title(self.open)), NAME)
+        } else {
+            ("(nobody)> ".to_owned(), REFUSED)
+        };
         let before = Span::raw(&prompt).width();
         let columns = usize::from(line.width);
         // The cursor is always seen: what is left of it gives way.
@@ -680,7 +703,7 @@ impl View {
             first -= 1;
         }
         let text: String = typed.text[first..].iter().collect();
-        let row = Row::from(vec![Span::styled(prompt, NAME), Span::raw(text)]);
+        let row = Row::from(vec![Span::styled(prompt, style), Span::raw(text)]);
         frame.render_widget(Paragraph::new(row), line);
         let column = u16::try_from(before + left).unwrap_or(u16::MAX);
         if line.width > 0 && line.height > 0 {
@@ -1157,6 +1180,7 @@ mod tests {
         });
         view.say(&Said::Refused {
             error: bad.to_owned(),
+            line: None,
         });
         view.paste(bad);
         for channel in [EVERYBODY, Channel::Peer(id)] {
@@ -1217,6 +1241,34 @@ mod tests {
         assert_eq!(typed(&view), "two lines");
         assert_eq!(control(&mut view, 'd'), None);
         assert_eq!(control(&mut view, 'c'), Some(Wish::Quit));
+    }
+
+    #[test]
+    fn what_is_pasted_and_does_not_fit_is_left_out_whole() {
+        // It was cut, and what was left of it could be sent.
+        let (mut view, ..) = view();
+        write(&mut view, "to: ");
+        view.paste(&"x".repeat(TYPED_MAX - 3));
+        assert_eq!(typed(&view), "to: ");
+        let shown = rows(&mut view, 80, 6).concat();
+        assert!(shown.contains("4000 characters: nothing"), "{shown}");
+        view.paste(&"x".repeat(TYPED_MAX - 4));
+        assert_eq!(typed(&view).len(), TYPED_MAX);
+    }
+
+    #[test]
+    fn who_is_addressed_by_nobody_is_shown() {
+        // After a /join that failed the line still stood at everybody.
+        let (mut view, bob, _) = view();
+        view.say(&Said::ToNobody);
+        let shown = rows(&mut view, 80, 8);
+        assert!(shown[6].starts_with("(nobody)>"), "{shown:?}");
+        assert!(shown.concat().contains("goes to nobody"), "{shown:?}");
+        // From there Tab goes on as ever.
+        let next = Wish::Open(Channel::Peer(bob));
+        assert_eq!(press(&mut view, KeyCode::Tab), Some(next));
+        open(&mut view, Channel::Peer(bob), "bob");
+        assert!(rows(&mut view, 80, 8)[6].starts_with("bob>"));
     }
 
     #[test]

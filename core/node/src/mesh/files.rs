@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fogcompute_base::{Digest, Instant};
-use fogcompute_mesh::PeerId;
 use fogcompute_mesh::chunks::{
-    CHUNK_BYTES, ChunkMessage, Download, Manifest, ManifestBuilder, Part,
+    CHUNK_BYTES, CHUNKED_BYTES_MAX, ChunkMessage, Download, Manifest, ManifestBuilder, Part,
 };
+use fogcompute_mesh::{FormatError, PeerId};
 
 use super::MeshError;
 use super::events::{MeshEvent, MeshFileEnd};
+use crate::files::rename_new;
 
 /// Files that are sent, and files that are received, at once.
 const FILES_MAX: usize = 64;
@@ -115,6 +116,12 @@ impl Prepared {
     /// [`MeshError::Format`], and what reading says.
     pub(super) fn new(mut source: Source) -> Result<Result<Self, MeshError>, io::Error> {
         let length = source.length()?;
+        if length > CHUNKED_BYTES_MAX {
+            // Before all of it is read.
+            let of = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+            let (actual, limit) = (of(length), of(CHUNKED_BYTES_MAX));
+            return Ok(Err(FormatError::TooLong { actual, limit }.into()));
+        }
         let mut builder = ManifestBuilder::default();
         for chunk in 0..Manifest::chunk_count(length) {
             let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
@@ -148,6 +155,33 @@ impl Prepared {
             mime,
         }
     }
+}
+
+/// Opens a file to be sent. What is no regular file is not opened: a pipe would wait for who writes to it.
+///
+/// # Errors
+/// [`MeshError::File`], [`MeshError::NotAFile`].
+pub(crate) fn open_to_send(path: &Path) -> Result<File, MeshError> {
+    let file = |source| MeshError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let check = |found: fs::Metadata| {
+        if found.is_file() {
+            return Ok(());
+        }
+        if found.is_dir() {
+            return Err(file(io::ErrorKind::IsADirectory.into()));
+        }
+        Err(MeshError::NotAFile {
+            path: path.to_owned(),
+        })
+    };
+    check(fs::metadata(path).map_err(file)?)?;
+    let opened = File::open(path).map_err(file)?;
+    // It may have been replaced meanwhile.
+    check(opened.metadata().map_err(file)?)?;
+    Ok(opened)
 }
 
 impl Files {
@@ -189,7 +223,7 @@ impl Files {
     /// Takes a file that was offered.
     ///
     /// # Errors
-    /// [`MeshError::UnknownFile`], [`MeshError::FilesFull`], [`MeshError::File`].
+    /// [`MeshError::UnknownFile`], [`MeshError::FilesFull`], [`MeshError::FileExists`], [`MeshError::File`].
     pub(super) fn accept(
         &mut self,
         name: Digest,
@@ -209,6 +243,13 @@ impl Files {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
+        for (path, is_part) in [(path, false), (&part, true)] {
+            let found = path.symlink_metadata();
+            if found.is_ok_and(|found| !is_part || !found.is_file()) {
+                let path = path.to_owned();
+                return Err(MeshError::FileExists { path });
+            }
+        }
         let opened = OpenOptions::new()
             .write(true)
             .create(true)
@@ -425,7 +466,7 @@ impl Files {
         };
         if received.download.is_complete() {
             let kept = received.file.sync_all();
-            let kept = kept.and_then(|()| fs::rename(&received.part, &received.path));
+            let kept = kept.and_then(|()| rename_new(&received.part, &received.path));
             if kept.is_err() {
                 self.fail(file, MeshFileEnd::Disk, steps);
                 return;

@@ -13,6 +13,7 @@ mod transport;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fogcompute_base::Digest;
 use fogcompute_mesh::{FormatError, RestoreError, SendError};
@@ -20,16 +21,22 @@ use fogcompute_store::StoreError;
 use thiserror::Error;
 
 pub use events::{MeshEvent, MeshFileEnd};
+pub(crate) use files::open_to_send;
 pub use node::{MeshGroup, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats};
+pub(crate) use state::{DialNew, DialNews};
 pub use transport::MeshTransport;
 
 /// Why a mesh node cannot start or do something.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum MeshError {
-    /// It was closed, or its file could not be written.
+    /// It was closed.
     #[error("the mesh node is closed")]
     Closed,
+    /// It has ended, for its file could not be written. Every call says so, from the first on that would have had
+    /// something written. What the file has is as it was: start a node with it when that can be written again.
+    #[error("the mesh node has ended: {0}")]
+    Failed(#[source] Arc<StoreError>),
     /// It was made before this process was forked: its thread stayed with the parent.
     #[error("the mesh node was made before this process was forked")]
     Forked,
@@ -64,6 +71,19 @@ pub enum MeshError {
     /// A name, an identifier or a file is longer than its format allows.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// Something has the name already that a file is to be written to, or written to on the way (`.part`). It stays as
+    /// it is: choose another name.
+    #[error("{} is there already, and stays as it is: choose another name", path.display())]
+    FileExists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// What is to be sent is no regular file, but a pipe or a device, which has no end.
+    #[error("{} is no regular file", path.display())]
+    NotAFile {
+        /// What it is called.
+        path: PathBuf,
+    },
     /// Nobody offered such a file, or too long ago.
     #[error("file {file} was not offered")]
     UnknownFile {

@@ -1,7 +1,6 @@
 //! The handle that programs have.
 
 use std::fmt;
-use std::fs::File as DiskFile;
 use std::mem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,14 +20,15 @@ use fogcompute_mesh::{
 use fogcompute_net::{DialId, Identity as LinkIdentity, TcpConfig, TcpLinks};
 use fogcompute_store::{Durability, HomeProcess, MeshStore};
 use fogcompute_transport::BleRadio;
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::MeshError;
 use super::events::{MeshEvent, events};
-use super::files::{Prepared, Source};
+use super::files::{Prepared, Source, open_to_send};
 use super::kept::Kept;
 use super::local::LocalEnd;
-use super::state::{CloseOnDrop, Shared, State, run};
+use super::state::{CloseOnDrop, DIAL_NEWS_MAX, DialNews, Shared, State, run};
 use super::transport::MeshTransport;
 use crate::queue::Taken;
 
@@ -170,7 +170,8 @@ pub struct MeshNodeStats {
 /// A peer of the mesh that runs: a thread with its links, its file and its rules.
 ///
 /// What it says was sent or received is on disk, if it has a file: a process that is killed and started again with
-/// the same file is the same peer, goes on delivering what waited, and shows nothing twice.
+/// the same file is the same peer, goes on delivering what waited, and shows nothing twice. A node whose file cannot
+/// be written ends, and every call then says why ([`MeshError::Failed`]).
 ///
 /// Its methods do not wait for the network. Events wait in a queue; what does not fit is dropped, oldest first, and
 /// counted ([`MeshNodeStats::events_dropped`]).
@@ -381,6 +382,22 @@ impl MeshNode {
         Ok(())
     }
 
+    /// What becomes of attempts to dial from now on. Whoever asked before hears no more.
+    pub(crate) fn hear_dials(&self) -> Result<DialNews, MeshError> {
+        let (sender, receiver) = mpsc::channel(DIAL_NEWS_MAX);
+        self.with(|state, _| {
+            state.dial_news = Some(sender);
+            Ok(DialNews(receiver))
+        })
+    }
+
+    /// The address of a dial that goes on.
+    pub(crate) fn dialled(&self, dial: DialId) -> Option<SocketAddr> {
+        let dials = lock(&self.dials);
+        let found = dials.iter().find(|(_, of)| *of == dial);
+        found.map(|(address, _)| *address)
+    }
+
     /// Keeps no link with an address any more, and ends the one it has. `false` if there is none such.
     ///
     /// # Errors
@@ -571,14 +588,14 @@ impl MeshNode {
     /// then. Only peers of this library understand.
     ///
     /// # Errors
-    /// [`MeshError::File`], [`MeshError::Format`], [`MeshError::FilesFull`], [`MeshError::Send`],
-    /// [`MeshError::Closed`], [`MeshError::Forked`].
+    /// [`MeshError::File`], [`MeshError::NotAFile`], [`MeshError::Format`], [`MeshError::FilesFull`],
+    /// [`MeshError::Send`], [`MeshError::Closed`], [`MeshError::Forked`].
     pub fn offer_file(&self, peer: PeerId, path: &Path, mime: &str) -> Result<Digest, MeshError> {
         let file = |source| MeshError::File {
             path: path.to_owned(),
             source,
         };
-        let source = Source::File(DiskFile::open(path).map_err(file)?);
+        let source = Source::File(open_to_send(path)?);
         let prepared = Prepared::new(source).map_err(file)??;
         let title = path.file_name().unwrap_or_default().to_string_lossy();
         self.offer(peer, prepared, &title, mime)
@@ -624,9 +641,13 @@ impl MeshNode {
         })
     }
 
-    /// Takes a file that was offered, and writes it to `path`: to `path.part` until it is whole.
+    /// Takes a file that was offered, and writes it to `path`: to `path.part` until it is whole. What is at `path`
+    /// stays as it is, and a file that comes to be there meanwhile ends this one
+    /// ([`MeshFileEnd::Disk`](super::MeshFileEnd::Disk)). A file at `path.part` is what another try has left, and is
+    /// written over.
     ///
     /// # Errors
+    /// [`MeshError::FileExists`] if anything is at `path`, or something else than a file at `path.part`;
     /// [`MeshError::UnknownFile`], [`MeshError::FilesFull`], [`MeshError::File`], [`MeshError::Closed`],
     /// [`MeshError::Forked`].
     pub fn accept_file(&self, file: Digest, path: &Path) -> Result<(), MeshError> {
@@ -754,10 +775,11 @@ impl MeshNode {
     /// The next event, if one waits.
     ///
     /// # Errors
-    /// [`MeshError::Closed`] when the node is closed and nothing waits, [`MeshError::Forked`].
+    /// [`MeshError::Closed`] when the node is closed and nothing waits, [`MeshError::Failed`] when it has ended by
+    /// itself and nothing waits, [`MeshError::Forked`].
     pub fn try_receive(&self) -> Result<Option<MeshEvent>, MeshError> {
         self.check()?;
-        taken(self.shared.events.take())
+        self.taken(self.shared.events.take())
     }
 
     /// The next event. Waits for it on this thread, `timeout` at most.
@@ -767,7 +789,7 @@ impl MeshNode {
     pub fn receive_within(&self, timeout: Duration) -> Result<Option<MeshEvent>, MeshError> {
         self.check()?;
         let clock = &*self.shared.clock;
-        taken(self.shared.events.take_within(timeout, clock))
+        self.taken(self.shared.events.take_within(timeout, clock))
     }
 
     /// The next event. None is lost if the future is dropped.
@@ -805,6 +827,14 @@ impl MeshNode {
         }
     }
 
+    fn taken(&self, taken: Taken<MeshEvent>) -> Result<Option<MeshEvent>, MeshError> {
+        match taken {
+            Taken::Item(event) => Ok(Some(event)),
+            Taken::Empty => Ok(None),
+            Taken::Closed => Err(self.shared.lock().ending()),
+        }
+    }
+
     fn check(&self) -> Result<(), MeshError> {
         if self.home.is_here() {
             return Ok(());
@@ -825,14 +855,6 @@ fn creator_first(creator: Fingerprint, members: &[Member]) -> Vec<Member> {
     let mut members = members.to_vec();
     members.sort_by_key(|member| member.fingerprint != creator);
     members
-}
-
-fn taken(taken: Taken<MeshEvent>) -> Result<Option<MeshEvent>, MeshError> {
-    match taken {
-        Taken::Item(event) => Ok(Some(event)),
-        Taken::Empty => Ok(None),
-        Taken::Closed => Err(MeshError::Closed),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

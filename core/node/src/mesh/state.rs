@@ -11,11 +11,12 @@ use fogcompute_base::{Clock, CryptoRng, Digest, Instant, OsEntropy, UnixMillis};
 use fogcompute_mesh::connection::{CONNECTION, Connections};
 use fogcompute_mesh::history::{Change, Conversation, HistoryLimits, Message};
 use fogcompute_mesh::{Content, DeliveryState, Event, LinkConfig, LinkId, MessageId, Node, PeerId};
-use fogcompute_net::{TCP_FRAME_BYTES_MAX, TcpEvent, TcpEvents, TcpLinkId, TcpLinks};
+use fogcompute_net::{DialId, TCP_FRAME_BYTES_MAX, TcpEvent, TcpEvents, TcpLinkId, TcpLinks};
+use fogcompute_store::StoreError;
 use fogcompute_transport::{
     Address, BleRadio, RadioLink, RadioLinkEvent, RadioLinks, RadioLinksConfig,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::MeshError;
 use super::events::{Events, MeshEvent};
@@ -29,6 +30,8 @@ const TURN_FRAMES: usize = 64;
 const SAVE_AFTER: Duration = Duration::from_secs(5);
 /// How long what waits has to leave when a node is closed.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
+/// News of attempts to dial that wait to be heard.
+pub(super) const DIAL_NEWS_MAX: usize = 64;
 /// Radios of one node.
 pub(super) const RADIOS_MAX: usize = 8;
 
@@ -75,9 +78,33 @@ pub(super) struct State {
     changes: Vec<Change>,
     /// What happened and was not told yet: it is written down first.
     out: Vec<MeshEvent>,
+    /// Who wants to hear of attempts to dial.
+    pub(super) dial_news: Option<mpsc::Sender<DialNew>>,
     /// Why the file could not be written. Nothing leaves any more.
-    failure: Option<Option<MeshError>>,
+    failure: Option<Arc<StoreError>>,
     pub(super) traffic: [u64; 2],
+}
+
+/// What became of an attempt to dial.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct DialNew {
+    pub(crate) dial: DialId,
+    pub(crate) is_up: bool,
+    /// Who answered was this side itself.
+    pub(crate) is_wrong_peer: bool,
+}
+
+/// What becomes of attempts to dial, as it comes.
+pub(crate) struct DialNews(pub(super) mpsc::Receiver<DialNew>);
+
+impl DialNews {
+    /// The next one. Never ends where none will come: what else is waited for does then.
+    pub(crate) async fn next(&mut self) -> DialNew {
+        match self.0.recv().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 struct NotifyWaker(Arc<Notify>);
@@ -116,8 +143,28 @@ impl State {
             save_due: now,
             changes: Vec::new(),
             out: Vec::new(),
+            dial_news: None,
             failure: None,
             traffic: [0; 2],
+        }
+    }
+
+    /// Why there is nothing more to be had.
+    pub(super) fn ending(&self) -> MeshError {
+        let failure = self.failure.as_ref();
+        failure.map_or(MeshError::Closed, |failure| {
+            MeshError::Failed(Arc::clone(failure))
+        })
+    }
+
+    fn tell_dial(&self, dial: DialId, is_up: bool, is_wrong_peer: bool) {
+        if let Some(news) = &self.dial_news {
+            // Who is slow hears of the next attempt.
+            let _ = news.try_send(DialNew {
+                dial,
+                is_up,
+                is_wrong_peer,
+            });
         }
     }
 
@@ -156,7 +203,10 @@ impl State {
 
     fn handle_tcp(&mut self, event: TcpEvent, now: Instant) {
         match event {
-            TcpEvent::Up { link: of, .. } => {
+            TcpEvent::Up { link: of, dial, .. } => {
+                if let Some(dial) = dial {
+                    self.tell_dial(dial, true, false);
+                }
                 let link = self.link_up(Carrier::Tcp(of), framed(), now);
                 self.of_tcp.insert(of, link);
             }
@@ -166,6 +216,10 @@ impl State {
                     self.node.handle_input(*link, &bytes, now, &mut self.rng);
                 }
             }
+            TcpEvent::DialFailed {
+                dial,
+                is_wrong_peer,
+            } => self.tell_dial(dial, false, is_wrong_peer),
             TcpEvent::Writable { link } => {
                 if let Some(link) = self.of_tcp.get(&link) {
                     self.node.set_blocked(*link, false);
@@ -422,8 +476,9 @@ impl State {
                 Ok(out)
             }
             Err(error) => {
-                self.failure = Some(None);
-                Err(error.into())
+                // The first one is the reason; what a farewell comes upon follows from it.
+                let first = self.failure.get_or_insert_with(|| Arc::new(error));
+                Err(MeshError::Failed(Arc::clone(first)))
             }
         }
     }
@@ -500,12 +555,8 @@ impl Shared {
     ) -> Result<T, MeshError> {
         let now = self.clock.now();
         let mut state = self.lock();
-        if let Some(failure) = &mut state.failure {
-            // The first one who asks is told.
-            return Err(failure.take().unwrap_or(MeshError::Closed));
-        }
-        if self.is_closed() {
-            return Err(MeshError::Closed);
+        if self.is_closed() || state.failure.is_some() {
+            return Err(state.ending());
         }
         let done = act(&mut state, now)?;
         let told = state.settle(now);
@@ -611,10 +662,7 @@ fn turn(
     }
     match state.settle(now) {
         Ok(told) => shared.events.put(told),
-        Err(error) => {
-            state.failure = Some(Some(error));
-            return None;
-        }
+        Err(_) => return None,
     }
     state.transmit();
     let frames = mem::take(&mut state.to_radios);

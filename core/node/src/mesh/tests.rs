@@ -499,6 +499,31 @@ fn a_file_is_offered_taken_in_chunks_and_is_what_it_was() {
         _ => None,
     });
     let to = folder.path().join("taken");
+    // What was there was replaced, a device too.
+    let there = |path: &Path| {
+        let refused = bob.accept_file(name, path);
+        assert!(
+            matches!(&refused, Err(MeshError::FileExists { path: at }) if at == path),
+            "{refused:?}"
+        );
+    };
+    fs::write(&to, "mine").unwrap();
+    there(&to);
+    assert_eq!(fs::read(&to).unwrap(), b"mine");
+    fs::remove_file(&to).unwrap();
+    there(folder.path());
+    #[cfg(unix)]
+    {
+        there(Path::new("/dev/full"));
+        std::os::unix::fs::symlink("/dev/full", &to).unwrap();
+        there(&to);
+        fs::rename(&to, to.with_extension("part")).unwrap();
+        let refused = bob.accept_file(name, &to);
+        assert!(matches!(refused, Err(MeshError::FileExists { .. })));
+        fs::remove_file(to.with_extension("part")).unwrap();
+    }
+    // What a try before has left is written over.
+    fs::write(to.with_extension("part"), "half").unwrap();
     bob.accept_file(name, &to).unwrap();
     let mut done = BTreeSet::new();
     until(&bob, |event| match event {
@@ -533,6 +558,83 @@ fn a_file_is_offered_taken_in_chunks_and_is_what_it_was() {
     });
     assert_eq!(end, MeshFileEnd::Missing);
     assert!(!folder.path().join("gone.part").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_node_whose_file_cannot_be_written_says_why_it_has_ended() {
+    // Whoever asked first was told, and nobody else: a chat said that its node was closed.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alice.mesh");
+    let alice = kept("alice", &path);
+    fs::remove_file(&path).unwrap();
+    let is_why = |error: &MeshError| {
+        matches!(error, MeshError::Failed(why)
+            if matches!(&**why, StoreError::Replaced { path: of } if *of == path))
+    };
+    for _ in 0..2 {
+        let error = alice.send_public("lost").unwrap_err();
+        assert!(is_why(&error), "{error:?}");
+    }
+    let ended = loop {
+        if let Err(ended) = alice.receive_within(PATIENCE) {
+            break ended;
+        }
+    };
+    assert!(is_why(&ended), "{ended:?}");
+    assert!(is_why(&alice.try_receive().unwrap_err()));
+    alice.close();
+    assert!(is_why(&alice.peers().unwrap_err()));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_not_sent() {
+    // A pipe was opened, and that waited for somebody to write to it.
+    let folder = tempfile::tempdir().unwrap();
+    let alice = node("alice");
+    let bob = node("bob");
+    alice.link_with(&bob).unwrap();
+    joined(&alice, &bob);
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for path in [&socket, &pipe, Path::new("/dev/zero")] {
+        let refused = alice.offer_file(bob.id(), path, "text/plain");
+        assert!(
+            matches!(&refused, Err(MeshError::NotAFile { path: at }) if at == path),
+            "{refused:?}"
+        );
+    }
+    let refused = alice.offer_file(bob.id(), folder.path(), "text/plain");
+    assert!(
+        matches!(&refused, Err(MeshError::File { source, .. })
+            if source.kind() == std::io::ErrorKind::IsADirectory),
+        "{refused:?}"
+    );
+    // It was read up to the limit first, and the refusal did not say how long it is.
+    let large = folder.path().join("large");
+    fs::File::create(&large)
+        .and_then(|file| file.set_len(1 << 40))
+        .unwrap();
+    let refused = alice.offer_file(bob.id(), &large, "text/plain");
+    let actual = 1 << 40;
+    let limit = 1 << 30;
+    assert!(
+        matches!(&refused, Err(MeshError::Format(error))
+            if *error == fogcompute_mesh::FormatError::TooLong { actual, limit }),
+        "{refused:?}"
+    );
+    let of_pipe = MeshNode::start(MeshNodeConfig {
+        file: Some(pipe.clone()),
+        ..MeshNodeConfig::default()
+    });
+    assert!(
+        matches!(&of_pipe, Err(MeshError::Store(StoreError::NotAFile { path })) if *path == pipe),
+        "{of_pipe:?}"
+    );
 }
 
 #[test]
