@@ -505,8 +505,10 @@ fn coloured(said: &Said, line: &str) -> String {
     let colour = match said {
         Said::Private { .. } => 35,
         Said::Public { .. } | Said::InGroup { .. } => 36,
-        Said::Refused { .. } | Said::Failed { .. } | Said::ToNobody => 31,
-        Said::Dialled { is_up: false, .. } => 31,
+        Said::Refused { .. }
+        | Said::Failed { .. }
+        | Said::ToNobody
+        | Said::Dialled { is_up: false, .. } => 31,
         Said::Kept { .. } | Said::Delivery { .. } | Said::Progress { .. } => 90,
         _ => 33,
     };
