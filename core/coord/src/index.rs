@@ -15,7 +15,7 @@ use crate::routing::{Request, Router, Strategy, job_point, lottery_weight};
 pub(crate) const SHOWN_MAX: usize = 64;
 
 /// How many of more it is shown, where it compares them.
-const SAMPLE: usize = 16;
+const SAMPLE: usize = 8;
 
 /// How many that are equally near it is shown. Two would do nearly as well as all.
 const EQUALS: usize = 4;

@@ -289,6 +289,6 @@ fn only_peers_that_have_large_groups_are_taken_into_one() {
         Err(SendError::UnknownPeer { peer: stranger })
     );
     // Twice the same is none.
-    assert!(matches!(created(bob), Err(SendError::Format(_))));
+    assert_eq!(created(bob), Err(SendError::MemberTwice { peer: bob }));
     assert_eq!(world.nodes[0].large_groups().count(), 0);
 }
