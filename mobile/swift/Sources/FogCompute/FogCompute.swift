@@ -33878,7 +33878,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_id() != 36851) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_issue_token() != 33089) {
+    if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_issue_token() != 62815) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_trouble() != 44157) {

@@ -2431,7 +2431,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_id() and 0xFFFF) != 36851) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_issue_token() and 0xFFFF) != 33089) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_issue_token() and 0xFFFF) != 62815) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogcoordinator_trouble() and 0xFFFF) != 44157) {
