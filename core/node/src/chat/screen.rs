@@ -107,6 +107,9 @@ fn restore_on_panic() {
 /// Reads keys on a thread of its own, which ends with the screen.
 fn read_inputs() -> Result<mpsc::Receiver<ScreenInput>, ChatError> {
     let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
+    // With the first look a new size of the terminal is listened for. The thread may take its time, and what
+    // changes from the first drawing on has to be heard of. If it fails, so it does in the thread.
+    let _ = event::poll(Duration::ZERO);
     std::thread::Builder::new()
         .name("chat-keys".to_owned())
         .spawn(move || {
