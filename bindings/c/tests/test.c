@@ -3568,7 +3568,7 @@ static void test_what_a_fog_of_processes_refuses_has_its_status(void) {
     within(&fog, "none", data);
     CHECK(fog_fog_client_open(data, 1000, &client) / 100 == 7);
     client = admitted(&fog, "query");
-    const uint8_t module[] = {0};
+    const uint8_t module[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
     const fog_fog_input input = {NULL, 0};
     fog_fog_job job;
     FAILS(FOG_STATUS_TOKEN_FORBIDS,
@@ -3591,7 +3591,7 @@ static void test_what_a_fog_of_processes_refuses_has_its_status(void) {
     FAILS(FOG_STATUS_INVALID_JOB,
           fog_fog_client_submit(client, module, sizeof module, NULL, 0, NULL, &job));
     fog_fog_client_free(client);
-    char *token = issued(&fog, NULL);
+    token = issued(&fog, NULL);
     OK(fog_fog_coordinator_close(fog.coordinator));
     OK(fog_fog_client_new(token, 200, &client));
     FAILS(FOG_STATUS_COORDINATOR_UNREACHABLE,
