@@ -1930,7 +1930,7 @@ void test_what_a_fog_of_processes_refuses_is_thrown_by_name() {
     THROWS(fc::invalid_job, client.submit({}, {}));
     THROWS(fc::unknown_task, client.wait("0123456789abcdef0123456789abcdef"));
     THROWS(fc::invalid_argument, client.wait("x"));
-    const auto module = fc::bytes{0};
+    const auto module = fc::bytes{0, 'a', 's', 'm', 1, 0, 0, 0};
     const auto job = client.submit(module, {{}, {}});
     const std::string first = client.tasks(job.id).at(0).id;
     CHECK(client.cancel_task(first) && !client.cancel_task(first));
