@@ -3457,7 +3457,7 @@ static void test_who_watches_a_fog_waits_and_is_told_of_the_end(void) {
     bool received = true;
     OK(fog_fog_watch_receive(watch, 0, &event, &received));
     CHECK(!received);
-    const uint8_t module[] = {0};
+    const uint8_t module[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
     const fog_fog_input inputs[] = {{NULL, 0}, {NULL, 0}};
     fog_fog_job job;
     OK(fog_fog_client_submit(client, module, sizeof module, inputs, 2, NULL, &job));
@@ -3542,7 +3542,7 @@ static void test_what_a_fog_of_processes_refuses_has_its_status(void) {
     fog_fog_coordinator_free(other);
     usual.endowment = &more;
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_coordinator_start(data, &usual, &other));
-    within(&fog, "other", data);
+    within(&fog, "a node", data);
     fog_fog_node *node = NULL;
     fog_fog_node_config config;
     OK(fog_fog_node_config_default(&config));
