@@ -917,7 +917,8 @@ impl Node {
     }
 
     /// Writes to a group. The message is kept, sealed as it is, until a neighbour passes it on or says that it has
-    /// it, or for [`NodeConfig::outbox_lifetime`]; until then it is sent again and again. No member confirms it.
+    /// it, or for [`NodeConfig::outbox_lifetime`](super::NodeConfig::outbox_lifetime); until then it is sent again
+    /// and again. No member confirms it.
     ///
     /// # Errors
     /// [`SendError::UnknownGroup`], [`SendError::Text`], [`SendError::Format`]; [`SendError::Full`] if too many were
