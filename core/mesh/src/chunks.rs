@@ -112,7 +112,7 @@ impl ManifestBuilder {
             });
         }
         self.length += bytes.len() as u64;
-        self.digests.push(Digest::derive(CHUNK_CONTEXT, bytes));
+        self.digests.push(chunk_digest(bytes));
         Ok(())
     }
 
@@ -130,6 +130,12 @@ impl ManifestBuilder {
         };
         (manifest, pages)
     }
+}
+
+/// The digest of a chunk, as the page that it is of has it.
+#[must_use]
+pub fn chunk_digest(bytes: &[u8]) -> Digest {
+    Digest::derive(CHUNK_CONTEXT, bytes)
 }
 
 fn page_digest(page: &[Digest]) -> Digest {
@@ -500,7 +506,7 @@ impl Download {
             .as_ref()
             .map(|page| page[index % PAGE_CHUNKS])
             .ok_or(DownloadError::PageUnknown { chunk })?;
-        if Digest::derive(CHUNK_CONTEXT, bytes) != expected {
+        if chunk_digest(bytes) != expected {
             return Err(DownloadError::Digest);
         }
         let new = !std::mem::replace(&mut self.have[index], true);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use fogcompute_base::{Digest, Instant};
 use fogcompute_mesh::chunks::{
-    CHUNK_BYTES, CHUNKED_BYTES_MAX, ChunkMessage, Download, Manifest, ManifestBuilder, Part,
+    CHUNK_BYTES, CHUNKED_BYTES_MAX, ChunkMessage, Download, Manifest, ManifestBuilder, PAGE_CHUNKS,
+    Part, chunk_digest,
 };
 use fogcompute_mesh::{FormatError, PeerId};
 
@@ -62,6 +63,15 @@ struct Sent {
     peers: BTreeMap<PeerId, (BTreeSet<u32>, u64)>,
     /// What those are told who did not ask for any of it yet.
     offers: BTreeMap<PeerId, ChunkMessage>,
+}
+
+impl Sent {
+    /// Whether a chunk is what it was when the file was offered.
+    fn is_as_offered(&self, chunk: u32, bytes: &[u8]) -> bool {
+        let (page, place) = (chunk as usize / PAGE_CHUNKS, chunk as usize % PAGE_CHUNKS);
+        let digest = self.pages.get(page).and_then(|page| page.get(place));
+        digest == Some(&chunk_digest(bytes))
+    }
 }
 
 struct Received {
@@ -389,8 +399,12 @@ impl Files {
         if u64::from(chunk) >= Manifest::chunk_count(sent.length) {
             return None;
         }
-        // A file that was changed or went away is not there any more; what was changed is found out by who asks.
-        let bytes = sent.source.chunk(chunk, sent.length).ok()?;
+        let bytes = sent.source.chunk(chunk, sent.length).ok();
+        let Some(bytes) = bytes.filter(|bytes| sent.is_as_offered(chunk, bytes)) else {
+            // It was changed or went away: whoever asks goes to others, or gives up.
+            self.fail(file, MeshFileEnd::Missing, steps);
+            return None;
+        };
         let length = sent.length;
         if sent.peers.len() < PEERS_MAX || sent.peers.contains_key(&from) {
             let (chunks, said) = sent.peers.entry(from).or_default();

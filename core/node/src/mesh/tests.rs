@@ -560,6 +560,35 @@ fn a_file_is_offered_taken_in_chunks_and_is_what_it_was() {
     assert!(!folder.path().join("gone.part").exists());
 }
 
+#[test]
+fn a_file_that_was_changed_is_given_up_at_once_on_both_sides() {
+    // Whoever asked got what its digest did not promise, again and again, and nobody was told.
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let mut bytes = vec![1; 300_000];
+    fs::write(&from, &bytes).unwrap();
+    let (alice, bob) = (node("alice"), node("bob"));
+    alice.link_with(&bob).unwrap();
+    joined(&alice, &bob);
+    let name = alice
+        .offer_file(bob.id(), &from, "application/octet-stream")
+        .unwrap();
+    until(&bob, |event| {
+        matches!(event, MeshEvent::FileOffered { file, .. } if file == name).then_some(())
+    });
+    bytes[200_000] = 2;
+    fs::write(&from, &bytes).unwrap();
+    bob.accept_file(name, &to).unwrap();
+    for side in [&bob, &alice] {
+        let end = until(side, |event| match event {
+            MeshEvent::FileFailed { file, end } if file == name => Some(end),
+            _ => None,
+        });
+        assert_eq!(end, MeshFileEnd::Missing);
+    }
+    assert!(!to.exists() && !to.with_extension("part").exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_node_whose_file_cannot_be_written_says_why_it_has_ended() {
