@@ -103,6 +103,10 @@ async def test_groups_and_files(tmp_path: Path) -> None:
         (joined,) = bob.groups()
         assert (joined.id, joined.name, joined.members) == (group, "us", (alice.id, bob.id))
         assert not joined.is_large
+        assert repr(joined) == f"<fogcompute.mesh.MeshGroup {group} \"us\">"
+        assert repr(bob.peers()[0]) == f"<fogcompute.mesh.MeshPeer {alice.id} \"alice\">"
+        with pytest.raises(f.MeshContentError, match="is named twice"):
+            alice.create_group("us", [bob.id, bob.id])
         with pytest.raises(f.NotGroupCreatorError):
             bob.change_group(group, [])
         alice.send_group(group, "between us")
@@ -119,6 +123,8 @@ async def test_groups_and_files(tmp_path: Path) -> None:
         name = alice.offer_file(bob.id, tmp_path / "large")
         offered = await until(bob, "file_offered", file=name)
         assert (offered.text, offered.length) == ("large", len(content))
+        with pytest.raises(f.StorageExistsError, match="large is there already"):
+            bob.accept_file(name, tmp_path / "large")
         bob.accept_file(name, tmp_path / "taken")
         progress = await until(bob, "file_progress")
         assert 0 < progress.done <= progress.length
@@ -174,11 +180,22 @@ def test_what_is_refused_has_an_error_of_its_own(tmp_path: Path) -> None:
             (f.ArgumentError, lambda: alice.connect("nowhere")),
             (f.ArgumentError, lambda: alice.send_private("xyz", "hello")),
             (f.ListenError, lambda: MeshNode(listen=[alice.listen()])),
+            (f.ArgumentError, lambda: MeshNode(events_max=0)),
+            (f.ArgumentError, lambda: MeshNode(fog_period=timedelta(seconds=20))),
+            (
+                f.ArgumentError,
+                lambda: MeshNode(fog_key=bytes(32), fog_period=timedelta(seconds=9)),
+            ),
+            (f.MeshContentError, lambda: alice.create_group("us", [])),
+            (f.MeshContentError, lambda: alice.create_group("", ["ab" * 8])),
         ]
         for refused, call in cases:
             with pytest.raises(refused):
                 call()
         assert issubclass(f.UnknownPeerError, f.MeshError)
+        assert repr(alice) == f"<fogcompute.mesh.MeshNode {alice.id}>"
+    assert repr(alice) == "<fogcompute.mesh.MeshNode closed>"
+    with MeshNode("alice") as alice:
         assert alice.receive_blocking(timedelta(0)) is None
 
 

@@ -603,7 +603,7 @@ impl FogClient {
     #[new]
     #[pyo3(
         signature = (token, *, patience = PATIENCE),
-        text_signature = "(token, *, patience=datetime.timedelta(seconds=30))"
+        text_signature = "(token, *, patience=...)"
     )]
     fn new(py: Python<'_>, token: &str, patience: Span) -> PyResult<Self> {
         let config = error::call(py, || Ok(FogClientConfig::from_token(token)?))?;
@@ -614,7 +614,7 @@ impl FogClient {
     #[staticmethod]
     #[pyo3(
         signature = (path, *, patience = PATIENCE),
-        text_signature = "(path, *, patience=datetime.timedelta(seconds=30))"
+        text_signature = "(path, *, patience=...)"
     )]
     fn open(py: Python<'_>, path: PathBuf, patience: Span) -> PyResult<Self> {
         let config = error::call(py, || Ok(FogClientConfig::read(&path)?))?;
@@ -922,7 +922,7 @@ impl FogNode {
         text_signature = "(coordinator, coordinator_id, data, *, layer=None, \
                           listen=\"127.0.0.1:0\", policy=None, probe=None, \
                           price_per_gigafuel=1000000000000000000, \
-                          heartbeat=datetime.timedelta(seconds=30), nodes_on_machine=1)"
+                          heartbeat=..., nodes_on_machine=1)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
@@ -1046,7 +1046,7 @@ impl FogCoordinator {
             nodes_max = Number(256),
         ),
         text_signature = "(data, *, listen=\"127.0.0.1:0\", layers=1, \
-                          delay=datetime.timedelta(microseconds=5000), \
+                          delay=..., \
                           placement=\"least_loaded\", endowment=None, nodes_max=256)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]

@@ -267,6 +267,16 @@ pub(crate) struct MeshPeer {
     neighbours: Tuple<Hex<PeerId>>,
 }
 
+#[pymethods]
+impl MeshPeer {
+    fn __repr__(&self) -> String {
+        format!(
+            "<fogcompute.mesh.MeshPeer {} {:?}>",
+            self.id.0, self.nickname
+        )
+    }
+}
+
 /// A group of the mesh that this peer is in.
 #[pyclass(frozen, get_all, module = "fogcompute.mesh")]
 pub(crate) struct MeshGroup {
@@ -278,6 +288,13 @@ pub(crate) struct MeshGroup {
     members: Tuple<Hex<PeerId>>,
     /// Whether each member writes under a key of its own.
     is_large: bool,
+}
+
+#[pymethods]
+impl MeshGroup {
+    fn __repr__(&self) -> String {
+        format!("<fogcompute.mesh.MeshGroup {} {:?}>", self.id.0, self.name)
+    }
 }
 
 /// A message of a mesh node's history.
@@ -558,9 +575,9 @@ impl MeshNode {
         connect = Vec::new(),
         events_max = Number(MeshNodeConfig::default().events_max),
         fog_key = None,
-        fog_period = Span(FogConfig::PERIOD),
+        fog_period = None,
     ), text_signature = "(nickname=\"anonymous\", *, file=None, listen=(), connect=(), \
-        events_max=4096, fog_key=None, fog_period=datetime.timedelta(seconds=900))")]
+        events_max=4096, fog_key=None, fog_period=...)")]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -570,16 +587,33 @@ impl MeshNode {
         connect: Vec<String>,
         events_max: Number<usize>,
         fog_key: Option<Buffer>,
-        fog_period: Span,
+        fog_period: Option<Span>,
     ) -> PyResult<Self> {
         let addresses = |texts: Vec<String>| {
             let texts = texts.iter();
             texts.map(|text| address(py, text)).collect::<PyResult<_>>()
         };
+        if events_max.0 == 0 {
+            let reason = "events_max is 0: no event would ever be received";
+            return Err(error::argument(py, reason.to_owned()));
+        }
+        if fog_period.is_some() && fog_key.is_none() {
+            let reason =
+                "fog_period without fog_key: identifiers change among the members of a fog alone";
+            return Err(error::argument(py, reason.to_owned()));
+        }
+        let period = fog_period.map_or(FogConfig::PERIOD, |period| period.0);
+        if period < FogConfig::PERIOD_MIN {
+            let reason = format!(
+                "fog_period is {period:?}, at least {:?} are allowed",
+                FogConfig::PERIOD_MIN
+            );
+            return Err(error::argument(py, reason));
+        }
         let fog = fog_key.map(|key| {
             Ok::<_, PyErr>(FogConfig {
                 key: FogKey::from_bytes(key.array(py, "fog_key")?),
-                period: fog_period.0,
+                period,
             })
         });
         let usual = MeshNodeConfig::default();
@@ -597,6 +631,13 @@ impl MeshNode {
         };
         let node = error::call(py, || Ok(fogcompute::MeshNode::start(config)?))?;
         Ok(Self(Handle::new("mesh node", node)))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        match self.0.get(py) {
+            Ok(node) => format!("<fogcompute.mesh.MeshNode {}>", node.id()),
+            Err(_) => "<fogcompute.mesh.MeshNode closed>".to_owned(),
+        }
     }
 
     /// Who this is: 16 hexadecimal digits.
@@ -815,7 +856,8 @@ impl MeshNode {
 
     /// Takes a file that was offered, and writes it to `path`: to `path.part` until it is whole.
     ///
-    /// Raises `UnknownFileError`, `MeshBusyError`, `StorageError`.
+    /// What is at `path` stays as it is. Raises `StorageExistsError` then, `UnknownFileError`,
+    /// `MeshBusyError`, `StorageError`.
     fn accept_file(&self, py: Python<'_>, file: Hex<Digest>, path: PathBuf) -> PyResult<()> {
         self.ask(py, |node| Ok(node.accept_file(file.0, &path)?))
     }

@@ -386,7 +386,7 @@ impl Worker {
             reading_every = Span(Duration::from_secs(1)),
         ),
         text_signature = "(path=None, *, slots=None, memory_bytes=4294967296, policy=None, \
-                          probe=None, reading_every=datetime.timedelta(seconds=1))"
+                          probe=None, reading_every=...)"
     )]
     fn new(
         py: Python<'_>,

@@ -5277,7 +5277,8 @@ class MeshNode:
     def accept_file(self, file: str, path: str | PathLike[str]) -> None:
         """Takes a file that was offered, and writes it to `path`: to `path.part` until it is whole.
 
-        Raises `UnknownFileError`, `MeshBusyError`, `StorageError`.
+        What is at `path` stays as it is. Raises `StorageExistsError` then, `UnknownFileError`,
+        `MeshBusyError`, `StorageError`.
         """
 
     def cancel_file(self, file: str) -> bool:
