@@ -193,8 +193,9 @@ def test_what_is_refused_has_an_error_of_its_own(tmp_path: Path) -> None:
             with pytest.raises(refused):
                 call()
         assert issubclass(f.UnknownPeerError, f.MeshError)
-        assert repr(alice) == f"<fogcompute.mesh.MeshNode {alice.id}>"
-    assert repr(alice) == "<fogcompute.mesh.MeshNode closed>"
+        named = f"<fogcompute.mesh.MeshNode {alice.id}>"
+        assert repr(alice) == named
+    assert repr(alice) == named
     with MeshNode("alice") as alice:
         assert alice.receive_blocking(timedelta(0)) is None
 

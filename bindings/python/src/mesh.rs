@@ -636,7 +636,7 @@ impl MeshNode {
     fn __repr__(&self, py: Python<'_>) -> String {
         match self.0.get(py) {
             Ok(node) => format!("<fogcompute.mesh.MeshNode {}>", node.id()),
-            Err(_) => "<fogcompute.mesh.MeshNode closed>".to_owned(),
+            Err(_) => "<fogcompute.mesh.MeshNode>".to_owned(),
         }
     }
 
