@@ -526,8 +526,8 @@ impl Coordinator {
         self.registry.views()
     }
 
-    /// What it counts, for whoever shows it. [`Metrics::calls_refused`] and
-    /// [`Metrics::connections_displaced`] are the host's to count.
+    /// What it counts, for whoever shows it. [`Metrics::calls_refused`],
+    /// [`Metrics::links_refused`] and [`Metrics::connections_displaced`] are the host's to count.
     ///
     /// Complexity: O(tasks that wait).
     #[must_use]

@@ -109,6 +109,7 @@ metrics! {
     jobs_refused: Counter, "Jobs that were refused.";
     jobs_shed: Counter, "Jobs that were refused because too many tasks were open.";
     calls_refused: Counter, "Calls that no token permitted.";
+    links_refused: Counter, "Links of submitters that were closed because there were too many.";
     connections_displaced: Counter, "Connections that were closed for newer ones of the same address before they said who they are.";
     tasks_dispatched: Counter, "Attempts that were sent to a node.";
     tasks_succeeded: Counter, "Tasks that ended with an output.";

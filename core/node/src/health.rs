@@ -41,6 +41,7 @@ impl CoordinatorService {
     pub fn metrics_text(&self) -> String {
         let metrics = Metrics {
             calls_refused: self.calls_refused(),
+            links_refused: self.links_refused(),
             connections_displaced: self.connections_displaced(),
             ..self.rules().metrics()
         };

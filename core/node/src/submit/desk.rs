@@ -188,6 +188,11 @@ impl CoordinatorService {
         self.submitters.refused
     }
 
+    /// Links of submitters that were closed because there were too many.
+    pub(crate) fn links_refused(&self) -> u64 {
+        self.submitters.desk.links_refused()
+    }
+
     /// Deals with a request, and with those that came with it.
     pub(crate) fn answer(&mut self, first: Asked) {
         let mut together = vec![first];

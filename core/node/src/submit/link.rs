@@ -17,8 +17,9 @@ use super::protocol::{
     Answer, FRAME_BYTES, Part, REQUEST_BYTES_MAX, Reason, Request, answer_frames,
 };
 
-/// Most links of submitters at once; further ones are closed. They leave room for those of nodes.
-const LINKS_MAX: usize = 128;
+/// Most links of submitters at once; further ones are closed and counted, and clients dial again. They
+/// leave room for those of nodes.
+pub(crate) const LINKS_MAX: usize = 128;
 
 /// Most requests of one link that are not answered. When reached, the link is read no further.
 pub(crate) const UNANSWERED_MAX: usize = 32;
@@ -58,6 +59,8 @@ pub(crate) struct Desk {
     issuers: OnceLock<BTreeSet<PublicKey>>,
     uploads: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
+    /// Links that were closed because there were too many.
+    links_refused: AtomicU64,
 }
 
 impl Desk {
@@ -68,8 +71,13 @@ impl Desk {
             issuers: OnceLock::new(),
             uploads: Arc::new(Semaphore::new(UPLOADS_BYTES_MAX / PIECE_BYTES)),
             clock,
+            links_refused: AtomicU64::new(0),
         };
         (Arc::new(desk), inbox)
+    }
+
+    pub(crate) fn links_refused(&self) -> u64 {
+        self.links_refused.load(Ordering::Relaxed)
     }
 
     /// Who may issue tokens from now on; the first who is said counts.
@@ -102,6 +110,8 @@ pub(crate) async fn attend_links(mut links: mpsc::Receiver<Link>, desk: Arc<Desk
         while tasks.try_join_next().is_some() {}
         if tasks.len() < LINKS_MAX {
             tasks.spawn(attend(link, Arc::clone(&desk)));
+        } else {
+            desk.links_refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -16,6 +16,7 @@ use fogcompute_store::JobChange;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use super::link::LINKS_MAX;
 use super::protocol::{Answer, Part, REQUEST_BYTES_MAX, Request, request_frames};
 use super::*;
 use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
@@ -331,6 +332,31 @@ async fn every_token_that_is_not_good_is_told_why() {
     let ana = client(&closed);
     let told = drive(&mut closed, ana.nodes()).await;
     assert_eq!(refused(told), Reason::Closed);
+}
+
+#[tokio::test]
+async fn links_beyond_the_limit_are_closed_and_counted_and_the_others_go_on() {
+    let (mut service, _folder) = started().await;
+    let (to, ana) = (*service.descriptor(), client(&service));
+    drive(&mut service, ana.nodes()).await.unwrap();
+    drive(&mut service, async {
+        // With Ana's there are as many as there may be.
+        let mut held = Vec::new();
+        while held.len() < LINKS_MAX - 1 {
+            held.push(Raw::dial(to).await);
+        }
+        for _ in 0..2 {
+            let mut further = Raw::dial(to).await;
+            assert!(further.link.receive().await.is_err());
+        }
+        ana.nodes().await.unwrap();
+    })
+    .await;
+    let metrics = service.metrics_text();
+    assert!(
+        metrics.contains("fogcompute_coord_links_refused_total 2"),
+        "{metrics}"
+    );
 }
 
 /// A link that the test speaks on itself.
